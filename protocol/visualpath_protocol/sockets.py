@@ -1,0 +1,124 @@
+"""The sockets of each link, with the options that PROTOCOL.md gives them and measurements chose.
+
+One thread owns a socket from creation to close. Every option stands in the table LINKS; nothing else sets any.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import zmq
+
+from visualpath_protocol.errors import EndpointError
+from visualpath_protocol.security import SOCKET_UMASK, FolderClaim, check_bindable
+
+KIB = 1024
+MIB = 1024 * KIB
+
+ZmqSocket = zmq.Socket[bytes]
+ZmqContext = zmq.Context[ZmqSocket]
+
+
+@dataclass(frozen=True)
+class Link:
+    """One kind of connection.
+
+    Attributes:
+        name: last part of the ipc path.
+        bind_type, connect_type: ZeroMQ socket types of the two sides.
+        hwm: messages queued per peer and direction.
+        max_bytes: largest message part taken; a larger one disconnects its sender (counted by the codec's limit).
+        bind_options, connect_options: further options.
+    """
+
+    name: str
+    bind_type: int
+    connect_type: int
+    hwm: int
+    max_bytes: int
+    linger_ms: int = 0
+    bind_options: dict[int, int] = field(default_factory=dict)
+    connect_options: dict[int, int] = field(default_factory=dict)
+
+
+HEADERS = Link("headers", zmq.XPUB, zmq.SUB, hwm=1000, max_bytes=64 * KIB, bind_options={zmq.XPUB_VERBOSER: 1})
+FRAMES = Link("frames", zmq.XPUB, zmq.SUB, hwm=8, max_bytes=16 * MIB)
+OBSERVATIONS = Link("obs", zmq.PULL, zmq.PUSH, hwm=100, max_bytes=1 * MIB, connect_options={zmq.IMMEDIATE: 1})
+TRIGGERS = Link(
+    "trig",
+    zmq.ROUTER,
+    zmq.DEALER,
+    hwm=10,
+    max_bytes=256 * KIB,
+    linger_ms=200,
+    bind_options={zmq.ROUTER_HANDOVER: 1},
+    connect_options={zmq.IMMEDIATE: 1},
+)
+CONTROL = Link("control", zmq.ROUTER, zmq.DEALER, hwm=100, max_bytes=1 * MIB, linger_ms=200)
+TAP = Link("tap", zmq.XPUB, zmq.SUB, hwm=1000, max_bytes=1 * MIB)
+
+LINKS = (HEADERS, FRAMES, OBSERVATIONS, TRIGGERS, CONTROL, TAP)
+
+RECONNECT_FIRST_MS = 50
+RECONNECT_MAX_MS = 1000
+HANDSHAKE_MS = 3000
+
+
+def _make(context: ZmqContext, kind: int, link: Link, options: dict[int, int]) -> ZmqSocket:
+    socket = context.socket(kind)
+    socket.linger = link.linger_ms
+    socket.sndhwm = socket.rcvhwm = link.hwm
+    socket.setsockopt(zmq.MAXMSGSIZE, link.max_bytes)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+    for option, value in options.items():
+        socket.setsockopt(option, value)
+    return socket
+
+
+def bind(
+    context: ZmqContext,
+    link: Link,
+    address: str,
+    claim: FolderClaim,
+    *,
+    allow_plain_loopback: bool = False,
+) -> ZmqSocket:
+    """The serving side of a link, bound. An ipc socket is made inside the claimed folder, mode 0770.
+
+    Raises:
+        EndpointError: the address is refused or cannot be bound.
+    """
+    check_bindable(address, allow_plain_loopback=allow_plain_loopback)
+    if address.startswith("ipc://"):
+        claim.clear_stale(Path(address.removeprefix("ipc://")))
+    socket = _make(context, link.bind_type, link, link.bind_options)
+    umask = os.umask(SOCKET_UMASK)
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise EndpointError(f"cannot bind {address}: {error}") from error
+    finally:
+        os.umask(umask)
+    return socket
+
+
+def connect(context: ZmqContext, link: Link, address: str, *, identity: str = "") -> ZmqSocket:
+    """The asking side of a link. It connects when the other side is there, and again whenever that comes back."""
+    socket = _make(context, link.connect_type, link, link.connect_options)
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_FIRST_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+    if identity:
+        socket.setsockopt(zmq.IDENTITY, identity.encode())
+    socket.connect(address)
+    return socket
+
+
+def topic(stream: str, kind: str) -> bytes:
+    """First part of a message on `headers` and `frames`: kind is h (header), s (state) or j (header and JPEG).
+
+    The zero byte ends the name: a subscription to cam1 must not receive cam10.
+    """
+    return f"{stream}\0{kind}".encode()
