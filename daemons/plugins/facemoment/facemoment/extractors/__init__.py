@@ -1,0 +1,1 @@
+"""One module per extractor; each imports its own model stack only when its models are loaded."""
