@@ -1,0 +1,46 @@
+"""Everything the platform raises on purpose.
+
+VisualpathError
+├── ConfigError       visualpath.yaml cannot be used; the message names file, line and key
+├── RuleError         a rule's condition cannot be read
+├── PluginError       a plug-in cannot be found, imported or made
+├── ExtractionError   an extractor failed on one frame
+├── CommandError      a command was refused; carries a code and a hint
+└── Unreachable       a daemon did not answer
+"""
+
+from __future__ import annotations
+
+
+class VisualpathError(Exception):
+    """Base of all errors of the platform."""
+
+
+class ConfigError(VisualpathError):
+    """The configuration cannot be used."""
+
+
+class RuleError(VisualpathError, ValueError):
+    """A rule's condition cannot be read."""
+
+
+class PluginError(VisualpathError):
+    """A plug-in cannot be found, imported or made."""
+
+
+class ExtractionError(VisualpathError):
+    """An extractor failed on one frame."""
+
+
+class CommandError(VisualpathError):
+    """A command was refused."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}: {hint}" if hint else message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+class Unreachable(VisualpathError):
+    """A daemon did not answer."""

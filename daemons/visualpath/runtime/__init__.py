@@ -1,0 +1,1 @@
+"""What every daemon runs on: configuration, logs, the one loop, control."""

@@ -1,0 +1,252 @@
+"""visualpath.yaml: one file for all daemons, strict, with errors that name file, line and key.
+
+Relative paths are relative to the file. Durations and sizes carry their unit: `500ms`, `256MiB`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, field
+
+from visualpath.core.errors import ConfigError, RuleError
+from visualpath.core.rules import RuleConfig
+from visualpath.core.units import Duration, Size, decode_quantity
+from visualpath.runtime.yaml_source import Key, YamlSource
+from visualpath_protocol.endpoints import Endpoints, default_run_dir
+from visualpath_protocol.errors import InvalidName
+from visualpath_protocol.messages import check_name
+
+S = TypeVar("S")
+
+
+class _Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Base of the sections: unknown keys are errors."""
+
+
+class StreamConfig(_Section, frozen=True):
+    """One camera or file.
+
+    Attributes:
+        source: path of a video file.
+        pace: realtime (as the time stamps say) or fast (as fast as it can be read).
+        loop: begin again at the end, on the same time line.
+        jpeg_quality: of the frames in the ring, 1 to 100.
+        ready_timeout_ns: hold the first frame until every configured consumer has subscribed, at most this long.
+    """
+
+    source: str
+    pace: Literal["realtime", "fast"] = "realtime"
+    loop: bool = False
+    jpeg_quality: Annotated[int, Meta(ge=1, le=100)] = 85
+    ready_timeout_ns: Duration = field(default=Duration(0), name="ready_timeout")
+
+
+class RingConfig(_Section, frozen=True):
+    """The ring of recent frames, per stream: how long and how large at most; it wants a tmpfs."""
+
+    dir: str = ""
+    length_ns: Duration = field(default=Duration(30_000_000_000), name="length")
+    max_bytes: Size = field(default=Size(256 << 20), name="size")
+
+
+class ExtractorConfig(_Section, frozen=True):
+    """One extractor daemon.
+
+    Attributes:
+        plugin: entry point in `visualpath.extractors`; default: the extractor's name.
+        venv: folder in `venvs_dir`.
+        streams: the streams it looks at; default: all.
+        expected: whether fusion waits for it.
+        hang_timeout_ns: how long one inference may take before the source counts as down.
+        config: handed to the plug-in.
+    """
+
+    plugin: str = ""
+    venv: str = "light"
+    streams: list[str] | None = None
+    expected: bool = True
+    hang_timeout_ns: Duration = field(default=Duration(10_000_000_000), name="hang_timeout")
+    config: dict[str, Any] = {}
+
+
+class FusionConfig(_Section, frozen=True):
+    """Alignment and decision.
+
+    Attributes:
+        plugin: entry point in `visualpath.fusions`.
+        window_ns: how long a frame waits for its observations.
+        late_arrival_threshold: window x (this - 1) is how late an observation may still be surfaced.
+        idle_timeout_ns: after this silence a source is no longer waited for.
+        rules: for the plug-in `rules`.
+        config: for other plug-ins.
+    """
+
+    plugin: str = "rules"
+    window_ns: Duration = field(default=Duration(100_000_000), name="window")
+    late_arrival_threshold: Annotated[float, Meta(ge=1.0)] = 1.5
+    idle_timeout_ns: Duration = field(default=Duration(1_000_000_000), name="idle_timeout")
+    rules: list[RuleConfig] = []
+    config: dict[str, Any] = {}
+
+
+class ClipConfig(_Section, frozen=True):
+    """Clips: where they go, how much before and after the moment, and when a silent stream ends one."""
+
+    dir: str = "clips"
+    pre_ns: Duration = field(default=Duration(5_000_000_000), name="pre")
+    post_ns: Duration = field(default=Duration(5_000_000_000), name="post")
+    stall_timeout_ns: Duration = field(default=Duration(5_000_000_000), name="stall_timeout")
+
+
+class LogConfig(_Section, frozen=True):
+    """Log lines on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class _Root(_Section, frozen=True):
+    run_dir: str = ""
+    state_dir: str = "state"
+    venvs_dir: str = ".venvs"
+    allow_plain_loopback: bool = False
+    endpoints: dict[str, str] = {}
+    streams: dict[str, Any] = {}
+    extractors: dict[str, Any] = {}
+    ring: RingConfig = RingConfig()
+    fusion: FusionConfig = FusionConfig()
+    clip: ClipConfig = ClipConfig()
+    log: LogConfig = LogConfig()
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole configuration, checked, with all paths absolute."""
+
+    path: Path
+    run_dir: Path
+    state_dir: Path
+    venvs_dir: Path
+    ring_dir: Path
+    clips_dir: Path
+    allow_plain_loopback: bool
+    endpoint_overrides: dict[str, str]
+    streams: dict[str, StreamConfig]
+    extractors: dict[str, ExtractorConfig]
+    ring: RingConfig
+    fusion: FusionConfig
+    clip: ClipConfig
+    log: LogConfig
+
+    def endpoints(self) -> Endpoints:
+        """The address of every link."""
+        return Endpoints(self.run_dir, self.endpoint_overrides)
+
+    def streams_of(self, extractor: str) -> list[str]:
+        """The streams an extractor looks at."""
+        chosen = self.extractors[extractor].streams
+        return list(self.streams) if chosen is None else list(chosen)
+
+    def extractors_of(self, stream: str) -> list[str]:
+        """The extractors that look at a stream."""
+        return [name for name in self.extractors if stream in self.streams_of(name)]
+
+
+def load_config(path: Path) -> Config:
+    """Read and check visualpath.yaml.
+
+    Raises:
+        ConfigError: with file, line and key.
+    """
+    source = YamlSource(path)
+    root = _convert(source, source.data, _Root, ())
+    base = path.resolve().parent
+    run_dir = base / root.run_dir if root.run_dir else default_run_dir(base)
+    config = Config(
+        path=path.resolve(),
+        run_dir=run_dir,
+        state_dir=base / root.state_dir,
+        venvs_dir=base / root.venvs_dir,
+        ring_dir=base / root.ring.dir if root.ring.dir else Path("/dev/shm") / run_dir.name,  # noqa: S108
+        clips_dir=base / root.clip.dir,
+        allow_plain_loopback=root.allow_plain_loopback,
+        endpoint_overrides=root.endpoints,
+        streams=_convert_named(source, "streams", root.streams, StreamConfig),
+        extractors=_convert_named(source, "extractors", root.extractors, ExtractorConfig),
+        ring=root.ring,
+        fusion=root.fusion,
+        clip=root.clip,
+        log=root.log,
+    )
+    _check(config, source)
+    return _with_absolute_sources(config, base)
+
+
+def _with_absolute_sources(config: Config, base: Path) -> Config:
+    streams = {
+        name: stream if "://" in stream.source else msgspec.structs.replace(stream, source=str(base / stream.source))
+        for name, stream in config.streams.items()
+    }
+    return msgspec.structs.replace(config, streams=streams)
+
+
+def _convert_named(source: YamlSource, section: str, entries: dict[str, Any], kind: type[S]) -> dict[str, S]:
+    converted: dict[str, S] = {}
+    for name, value in entries.items():
+        try:
+            check_name(section.removesuffix("s"), name)
+        except InvalidName as error:
+            raise source.error((section, name), str(error)) from error
+        converted[name] = _convert(source, {} if value is None else value, kind, (section, name))
+    return converted
+
+
+def _convert(source: YamlSource, value: Any, kind: type[S], key: Key) -> S:
+    try:
+        return msgspec.convert(value, kind, dec_hook=decode_quantity)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$")
+        place = (*key, *(int(i) if i else name for name, i in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", where)))
+        unknown = re.search(r"unknown field `([^`]*)`", message)
+        if unknown:
+            place = (*place, unknown[1])
+            message = "unknown key" + _nearest(unknown[1], _all_keys())
+        raise source.error(place, message) from None
+
+
+def _nearest(word: str, allowed: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(allowed), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _all_keys() -> set[str]:
+    sections: list[type[msgspec.Struct]] = [*_Section.__subclasses__(), RuleConfig]
+    return {f.encode_name for section in sections for f in msgspec.structs.fields(section)}
+
+
+def _check(config: Config, source: YamlSource) -> None:
+    """What no single key can say about itself."""
+    for name, extractor in config.extractors.items():
+        for index, stream in enumerate(extractor.streams or []):
+            if stream not in config.streams:
+                known = _nearest(stream, config.streams)
+                raise source.error(("extractors", name, "streams", index), f"no stream is called {stream!r}{known}")
+    for index, rule in enumerate(config.fusion.rules):
+        for key, check in (("when", rule.condition), ("score", rule.score_signal)):
+            try:
+                check()
+            except RuleError as error:
+                raise source.error(("fusion", "rules", index, key), str(error)) from error
+    needed_ns = config.clip.pre_ns + config.clip.post_ns
+    if config.ring.length_ns <= needed_ns:
+        raise source.error(
+            ("ring", "length"),
+            f"{config.ring.length_ns / 1e9:g} s must exceed a clip's pre + post, {needed_ns / 1e9:g} s: make it longer",
+        )
+    if not config.streams:
+        raise ConfigError(f"{source.path}: no streams: name at least one under `streams:`")

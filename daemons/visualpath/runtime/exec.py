@@ -1,0 +1,37 @@
+"""`visualpath-exec ROLE [NAME] --config FILE`: become the right venv's Python for one daemon.
+
+systemd units and supervisor programs call it, so that the YAML alone says which venv runs what.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from visualpath.core.errors import ConfigError
+from visualpath.runtime.config import load_config
+from visualpath.runtime.main import EXIT_CONFIG
+from visualpath.runtime.roles import ROLES, find_role
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns only if the daemon cannot be started."""
+    parser = argparse.ArgumentParser(prog="visualpath-exec", description="Run one daemon in its own venv.")
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("name", nargs="?", default="", help="the stream or extractor")
+    parser.add_argument("--config", type=Path, default=Path("visualpath.yaml"))
+    args = parser.parse_args(argv)
+    try:
+        config = load_config(args.config)
+        command = find_role(config, args.role, args.name).command(config)
+    except ConfigError as error:
+        sys.stderr.write(f"visualpath-exec: {error}\n")
+    else:
+        os.execv(command[0], command)  # noqa: S606
+    return EXIT_CONFIG
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""Their bug is refused, counted by reason, and reported once a second."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+log = logging.getLogger(__name__)
+
+
+class Refusals:
+    """Counts what was refused; `report` logs one line for each reason that came up since the last call."""
+
+    def __init__(self, counters: Counter[str]) -> None:
+        self._counters = counters
+        self._recent: dict[str, tuple[int, str]] = {}
+
+    def add(self, reason: str, detail: object) -> None:
+        """Count one refusal. `reason` names a counter, such as `refused.obs.malformed`."""
+        self._counters[reason] += 1
+        self._recent[reason] = (self._recent.get(reason, (0, ""))[0] + 1, str(detail))
+
+    def report(self, _now: int) -> None:
+        """Log what has been refused since the last report."""
+        for reason, (times, detail) in self._recent.items():
+            log.warning("%s x %d, last: %s", reason, times, detail)
+        self._recent.clear()

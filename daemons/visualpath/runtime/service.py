@@ -1,0 +1,159 @@
+"""What all daemons have in common: one loop, a folder of their own, control, tap, counters, status."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from visualpath.core.errors import CommandError
+from visualpath.runtime.config import Config
+from visualpath.runtime.poll import Parts, PollLoop
+from visualpath.runtime.refusals import Refusals
+from visualpath_protocol import PROTOCOL_VERSION
+from visualpath_protocol.clock import NS_PER_S, mono_ns, wall_ns
+from visualpath_protocol.codec import Codec, encode
+from visualpath_protocol.errors import OversizedMessage, ProtocolError, VersionMismatch
+from visualpath_protocol.messages import Command, ErrorBody, Event, Message, Reply
+from visualpath_protocol.security import FolderClaim
+from visualpath_protocol.sockets import CONTROL, TAP, Link, ZmqContext, ZmqSocket, bind, connect
+
+log = logging.getLogger(__name__)
+
+CommandHandler = Callable[[dict[str, Any]], Any]
+
+
+class Service:
+    """One daemon's surroundings.
+
+    Attributes:
+        name: the daemon's name, e.g. `frame-cam1`.
+        loop: the poll loop.
+        counters: every counter of this daemon by dotted name.
+        refusals: for bad input.
+
+    Raises:
+        AddressInUse: this daemon is running already.
+        EndpointError: its folder or sockets cannot be made.
+    """
+
+    def __init__(self, name: str, config: Config) -> None:
+        self.name = name
+        self.config = config
+        self.endpoints = config.endpoints()
+        self.loop = PollLoop()
+        self.counters: Counter[str] = Counter()
+        self.refusals = Refusals(self.counters)
+        self.status: Callable[[], dict[str, Any]] = dict
+        self._started_ns = mono_ns()
+        self._commands: dict[str, CommandHandler] = {"status": self._status}
+        self._claim = FolderClaim(self.endpoints.folder(name))
+        self._context: ZmqContext = zmq.Context()
+        self._sockets: list[ZmqSocket] = []
+        self._control = self.bind(CONTROL)
+        self._tap = self.bind(TAP)
+        self._command_codec = Codec(Command, max_bytes=CONTROL.max_bytes)
+        self.loop.watch(self._control, self._on_command)
+        self.loop.watch(self._tap, lambda _parts: None)
+        self.loop.every(NS_PER_S, self.refusals.report)
+
+    def bind(self, link: Link) -> ZmqSocket:
+        """The serving side of one of this daemon's links."""
+        socket = bind(
+            self._context,
+            link,
+            self.endpoints.address(self.name, link.name),
+            self._claim,
+            allow_plain_loopback=self.config.allow_plain_loopback,
+        )
+        self._sockets.append(socket)
+        return socket
+
+    def connect(self, link: Link, daemon: str, *, identity: str = "") -> ZmqSocket:
+        """The asking side of another daemon's link."""
+        socket = connect(self._context, link, self.endpoints.address(daemon, link.name), identity=identity)
+        self._sockets.append(socket)
+        return socket
+
+    def command(self, name: str, handler: CommandHandler) -> None:
+        """Answer the control command `name` by `handler(args)`, which may raise CommandError."""
+        self._commands[name] = handler
+
+    def decode(self, codec: Codec[Any], data: bytes, link: str) -> Any:
+        """One message, or None (counted and reported) if it is none."""
+        try:
+            return codec.decode(data)
+        except ProtocolError as error:
+            kinds = {VersionMismatch: "version", OversizedMessage: "oversized"}
+            self.refusals.add(f"refused.{link}.{kinds.get(type(error), 'malformed')}", error)
+            return None
+
+    def emit(self, kind: str, body: Any) -> None:
+        """Tell whoever listens on the tap. Lossy by contract; drops are counted."""
+        event = Event(daemon=self.name, kind=kind, mono_ns=mono_ns(), wall_ns=wall_ns(), body=body)
+        if not self.send(self._tap, kind.encode(), event):
+            self.counters["dropped.tap"] += 1
+
+    def send(self, socket: ZmqSocket, *parts: bytes | Message) -> bool:
+        """Send without waiting; False if nobody can take it now."""
+        try:
+            socket.send_multipart([encode(p) if isinstance(p, Message) else p for p in parts], zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def stop_on_signals(self) -> None:
+        """SIGTERM and SIGINT end the loop, in whatever thread it runs. Call it in the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self.loop.wake_fd, warn_on_full_buffer=False)
+
+    def close(self) -> None:
+        """Close all sockets and give the folder up."""
+        for socket in self._sockets:
+            socket.close()
+        self._context.term()
+        self._claim.release()
+        self.loop.close()
+
+    def _on_command(self, parts: Parts) -> None:
+        identity, body = parts[0], parts[-1]
+        command = self.decode(self._command_codec, body, "control")
+        if command is None:
+            return
+        if not self.send(self._control, identity, self._answer(command)):
+            self.counters["dropped.reply"] += 1
+
+    def _answer(self, command: Command) -> Reply:
+        handler = self._commands.get(command.name)
+        try:
+            if handler is None:
+                raise CommandError(
+                    "unknown-command", f"{self.name} knows no {command.name!r}", f"it knows {', '.join(self._commands)}"
+                )
+            return Reply(id=command.id, ok=True, result=handler(command.args))
+        except CommandError as error:
+            body = ErrorBody(code=error.code, message=error.message, hint=error.hint)
+            return Reply(id=command.id, ok=False, error=body)
+
+    def _status(self, _args: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "daemon": self.name,
+            "pid": os.getpid(),
+            "protocol": PROTOCOL_VERSION,
+            "uptime_ns": mono_ns() - self._started_ns,
+            "rss_bytes": resident_bytes(),
+            **self.status(),
+            "counters": dict(self.counters),
+        }
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,80 @@
+"""YAML with the line of each key, strict about what it takes.
+
+Duplicate keys are errors; `${NAME}` in a string is replaced from the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from visualpath.core.errors import ConfigError
+
+Key = tuple[str | int, ...]
+"""Place of a value: mapping keys and list indexes from the root."""
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class YamlSource:
+    """One YAML file: `data` as builtins, and the line of each key for error messages.
+
+    Raises:
+        ConfigError: not readable, no YAML, no mapping, a duplicate key, or an unset variable.
+    """
+
+    def __init__(self, path: Path, environ: Mapping[str, str] = os.environ) -> None:
+        self.path = path
+        self._environ = environ
+        self._lines: dict[Key, int] = {}
+        self._constructor = yaml.SafeLoader("")
+        try:
+            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: is no UTF-8 text ({error.reason})") from error
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f":{mark.line + 1}" if mark else ""
+            raise ConfigError(f"{path}{where}: {getattr(error, 'problem', None) or error}") from error
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError(f"{path}:1: must be a mapping of sections (streams:, extractors:, fusion:, ...)")
+        self.data: dict[str, Any] = self._build(node, ())
+
+    def error(self, key: Key, message: str) -> ConfigError:
+        """A ConfigError that says file, line and key."""
+        line = next((self._lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in self._lines), 1)
+        name = ".".join(map(str, key))
+        return ConfigError(f"{self.path}:{line}: {name}: {message}" if name else f"{self.path}:{line}: {message}")
+
+    def _build(self, node: yaml.Node, key: Key) -> Any:
+        self._lines.setdefault(key, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._build_mapping(node, key)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._build(item, (*key, index)) for index, item in enumerate(node.value)]
+        value = self._constructor.construct_object(node, deep=True)
+        return _VARIABLE.sub(lambda match: self._variable(match[1], key), value) if isinstance(value, str) else value
+
+    def _build_mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            name = str(key_node.value)
+            place = (*key, name)
+            self._lines[place] = key_node.start_mark.line + 1
+            if name in result:
+                raise self.error(place, "stands here twice")
+            result[name] = self._build(value_node, place)
+        return result
+
+    def _variable(self, name: str, key: Key) -> str:
+        try:
+            return self._environ[name]
+        except KeyError:
+            raise self.error(key, f"the environment variable {name} is not set") from None
