@@ -1,0 +1,1 @@
+"""The clip daemon: takes triggers, reads the ring, keeps clips and the ledger."""

@@ -1,0 +1,68 @@
+"""The frames of one stream that can still be read: what was announced, completed from the ring."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import pairwise
+
+from visualbase.ring import RingReader
+from visualpath_protocol.messages import FrameHeader
+
+
+class FrameIndex:
+    """Headers of one stream in order of (epoch, frame_id).
+
+    Args:
+        reader: of the stream's ring.
+        length_ns: how much event time to keep per epoch; at least the ring's length.
+    """
+
+    def __init__(self, reader: RingReader, length_ns: int) -> None:
+        self._reader = reader
+        self._length_ns = length_ns
+        self._headers: deque[FrameHeader] = deque()
+
+    @property
+    def last(self) -> FrameHeader | None:
+        """The newest frame."""
+        return self._headers[-1] if self._headers else None
+
+    def load(self) -> None:
+        """Take what lies in the ring already."""
+        for header in self._reader.scan():
+            self._append(header)
+
+    def add(self, header: FrameHeader) -> list[FrameHeader]:
+        """Take an announced frame; returns what is new: the frame, after those that were not announced but written."""
+        last = self.last
+        if last is not None and _order(header) <= _order(last):
+            return []
+        fresh = [header]
+        if last is None or header.epoch != last.epoch or header.frame_id != last.frame_id + 1:
+            known = (-1, -1) if last is None else _order(last)
+            missed = (h for h in self._reader.scan() if known < _order(h) < _order(header))
+            fresh = [*missed, header]
+        for each in fresh:
+            self._append(each)
+        return fresh
+
+    def frames_from(self, epoch: int, t_ns: int) -> list[FrameHeader]:
+        """The frames of an epoch from the one that is shown at `t_ns` on."""
+        frames = [header for header in self._headers if header.epoch == epoch]
+        first = next((i for i, (_, after) in enumerate(pairwise(frames)) if after.t_ns > t_ns), max(len(frames) - 1, 0))
+        return frames[first:]
+
+    def _append(self, header: FrameHeader) -> None:
+        self._headers.append(header)
+        oldest_ns = header.t_ns - self._length_ns
+        while self._headers[0].epoch == header.epoch and self._headers[0].t_ns < oldest_ns:
+            self._headers.popleft()
+        if self._headers[0].epoch != header.epoch and header.t_ns - self._first_t_ns(header.epoch) > self._length_ns:
+            self._headers = deque(h for h in self._headers if h.epoch == header.epoch)
+
+    def _first_t_ns(self, epoch: int) -> int:
+        return next(h.t_ns for h in self._headers if h.epoch == epoch)
+
+
+def _order(header: FrameHeader) -> tuple[int, int]:
+    return header.epoch, header.frame_id

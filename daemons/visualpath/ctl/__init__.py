@@ -1,0 +1,1 @@
+"""vpctl: the operator's hand on all daemons."""

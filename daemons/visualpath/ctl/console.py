@@ -1,0 +1,85 @@
+"""What all commands share: the configuration, the client, human or JSON output, exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from visualpath.core.errors import CommandError, ConfigError, Unreachable
+from visualpath.runtime.config import Config, load_config
+from visualpath.runtime.control import ControlClient
+
+EXIT_REFUSED = 1
+EXIT_SOME_DOWN = 3
+EXIT_ALL_DOWN = 4
+EXIT_CONFIG = 78
+
+PIPED_WIDTH = 200
+"""Columns where nobody watches: tables must not lose anything to a narrow default."""
+
+
+class Vpctl:
+    """State of one vpctl call.
+
+    Args:
+        config_path: visualpath.yaml.
+        as_json: print JSON for programs in place of tables for people.
+    """
+
+    def __init__(self, config_path: Path, as_json: bool) -> None:
+        self.config_path = config_path
+        self.as_json = as_json
+        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+        self._config: Config | None = None
+
+    @property
+    def config(self) -> Config:
+        """The configuration; ends the call with exit code 78 if it cannot be used."""
+        if self._config is None:
+            try:
+                self._config = load_config(self.config_path)
+            except ConfigError as error:
+                self.fail(str(error), EXIT_CONFIG)
+        return self._config
+
+    def ask(self, daemon: str, command: str, args: dict[str, Any] | None = None) -> Any:
+        """One daemon's answer; ends the call if there is none."""
+        client = ControlClient(self.config.endpoints())
+        try:
+            return client.ask(daemon, command, args)
+        except Unreachable:
+            self.fail(
+                f"{daemon} does not answer; is it running? `vpctl status` shows, `vpctl up` starts", EXIT_ALL_DOWN
+            )
+        except CommandError as error:
+            self.fail(str(error), EXIT_REFUSED)
+        finally:
+            client.close()
+
+    def show(self, value: Any, table: Table | str) -> None:
+        """Print `value` as JSON or `table` for people."""
+        if self.as_json:
+            click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+        else:
+            self.console.print(table)
+
+    def fail(self, message: str, code: int) -> NoReturn:
+        """End the call with one line on stderr."""
+        click.echo(f"vpctl: {message}", err=True)
+        raise click.exceptions.Exit(code)
+
+
+pass_vpctl = click.make_pass_decorator(Vpctl)
+
+
+def clock(ns: int) -> str:
+    """A duration as people read it."""
+    minutes, seconds = divmod(ns // 1_000_000_000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,1 @@
+"""B*: the extractor daemon, one per extractor, each in its own venv."""

@@ -1,0 +1,210 @@
+"""The extractor daemon: the I/O thread owns the sockets, the main thread owns the model.
+
+I/O thread: receives headers, keeps the mailbox, announces every skip when it is decided, shows life.
+Main thread: loads the plug-in, takes frames from the mailbox, reads and decodes them from the ring, infers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from visualbase import jpeg
+from visualbase.errors import DamagedJpeg, Evicted
+from visualbase.frame import Frame
+from visualbase.ring import RingReader
+from visualpath.core.errors import ExtractionError
+from visualpath.extractor.registration import Registration
+from visualpath.extractor.reporter import Reporter
+from visualpath.plugin.discovery import load_extractor
+from visualpath.process.host import ExtractorHost, Handled
+from visualpath.process.mailbox import Mailbox
+from visualpath.runtime.main import require_named, run_daemon
+from visualpath.runtime.poll import Parts
+from visualpath.runtime.service import Service
+from visualpath_protocol.clock import NS_PER_MS, mono_ns
+from visualpath_protocol.codec import Codec
+from visualpath_protocol.endpoints import FUSION, extractor_daemon, frame_daemon
+from visualpath_protocol.messages import ExtractorState, FrameHeader, Ping, SkipReason
+from visualpath_protocol.sockets import HEADERS, OBSERVATIONS, topic
+
+log = logging.getLogger(__name__)
+
+PING_INTERVAL_NS = 500 * NS_PER_MS
+STOP_PATIENCE_S = 5.0
+"""How long a running inference may hold up an orderly stop."""
+
+
+class ExtractorDaemon:
+    """Hosts one extractor for its streams."""
+
+    def __init__(self, service: Service, name: str) -> None:
+        require_named(service.config, "extractors", name)
+        config = service.config.extractors[name]
+        self._service = service
+        self._name = name
+        self._streams = service.config.streams_of(name)
+        self._plugin = config.plugin or name
+        self._plugin_config = config.config
+        self._rings = {stream: RingReader(service.config.ring_dir, stream) for stream in self._streams}
+        self._mailbox = Mailbox()
+        self._last: dict[str, FrameHeader] = {}
+        self._state: ExtractorState = "starting"
+        self._busy_since_ns = 0
+        self._io_failure: BaseException | None = None
+        registration = Ping(
+            source=name,
+            instance=secrets.token_hex(8),
+            streams=self._streams,
+            expected=config.expected,
+            state="starting",
+        )
+        self._reporter = Reporter(service, service.connect(OBSERVATIONS, FUSION), registration)
+        self._registration = Registration(
+            service, lambda: self._reporter.ping(self._state, self._busy_ns()), self._subscribe
+        )
+        self._codec = Codec(FrameHeader, max_bytes=HEADERS.max_bytes)
+        service.status = self._status
+        service.loop.every(PING_INTERVAL_NS, lambda _now: self._reporter.send_ping(self._state, self._busy_ns()))
+        self._io_thread = threading.Thread(target=self._run_io, name="io", daemon=True)
+
+    # Main thread: the model.
+
+    def run(self) -> None:
+        """Work until stopped."""
+        self._io_thread.start()
+        host = ExtractorHost(load_extractor(self._plugin), self._name, self._plugin_config)
+        started = mono_ns()
+        host.open()
+        log.info("%s %s ready after %.1f s", self._plugin, host.extractor.version, (mono_ns() - started) / 1e9)
+        self._state = "ready"
+        self._service.loop.call_soon(self._registration.start)
+        try:
+            while (header := self._mailbox.take()) is not None:
+                self._work(host, header)
+        finally:
+            host.close()
+        if self._io_failure is not None:
+            raise self._io_failure
+
+    def _work(self, host: ExtractorHost, header: FrameHeader) -> None:
+        report = self._reporter
+        self._busy_since_ns = mono_ns()
+        self._report(lambda: report.picked(header))
+        try:
+            decode_started = time.perf_counter_ns()
+            frame = self._read(header, host)
+            decode_ms = (time.perf_counter_ns() - decode_started) / 1e6
+            handled: Handled = host.handle(frame)
+        except (Evicted, DamagedJpeg, ExtractionError) as error:
+            reason: SkipReason = "evicted" if isinstance(error, Evicted) else "error"
+            detail = str(error)
+            self._report(lambda: self._failed(header, reason, detail))
+        else:
+            self._report(lambda: report.observed(header, handled, header.t_ns, decode_ms))
+        finally:
+            self._busy_since_ns = 0
+
+    def _failed(self, header: FrameHeader, reason: SkipReason, detail: str) -> None:
+        self._reporter.skipped(header, header, reason, detail)
+        self._service.refusals.add(f"failed.{reason}", f"{header}: {detail}")
+
+    def _read(self, header: FrameHeader, host: ExtractorHost) -> Frame:
+        payload = next((p for p in header.payloads if p.kind == "jpeg"), None)
+        if payload is None:
+            raise ExtractionError("the frame has no JPEG payload")
+        data = self._rings[header.stream].read(payload)
+        pixels: np.ndarray[Any, np.dtype[np.uint8]] = jpeg.decode(
+            data, width_at_least=host.extractor.input_width, pixel_format=host.extractor.pixel_format
+        )
+        return Frame(
+            data=pixels,
+            frame_id=header.frame_id,
+            t_ns=header.t_ns,
+            stream=header.stream,
+            epoch=header.epoch,
+            wall_ns=header.wall_ns,
+            width=header.width,
+            height=header.height,
+        )
+
+    def _report(self, send: Callable[[], None]) -> None:
+        self._service.loop.call_soon(send)
+
+    # I/O thread: the sockets.
+
+    def _run_io(self) -> None:
+        try:
+            self._service.loop.run()
+        except BaseException as error:  # raised again in the main thread
+            self._io_failure = error
+        self._state = "stopping"
+        self._reporter.bye("stopped")
+        self._mailbox.close()
+        if self._busy_since_ns:
+            threading.Timer(STOP_PATIENCE_S, self._give_up).start()
+
+    def _give_up(self) -> None:
+        log.error("one inference runs for %.0f s: ending without it", self._busy_ns() / 1e9)
+        os._exit(1)
+
+    def _subscribe(self) -> None:
+        for stream in self._streams:
+            socket = self._service.connect(HEADERS, frame_daemon(stream))
+            for kind in "hs":
+                socket.subscribe(topic(stream, kind))
+            self._service.loop.watch(socket, self._on_frame)
+
+    def _on_frame(self, parts: Parts) -> None:
+        if not parts[0].endswith(b"\0h"):
+            return
+        header = self._service.decode(self._codec, parts[-1], "headers")
+        if header is None or header.stream not in self._rings:
+            return
+        self._service.counters["received"] += 1
+        self._announce_gap(header)
+        self._last[header.stream] = header
+        replaced = self._mailbox.put(header)
+        if replaced is not None and replaced.epoch == header.epoch:
+            self._reporter.skipped(replaced, replaced, "backpressure")
+
+    def _announce_gap(self, header: FrameHeader) -> None:
+        before = self._last.get(header.stream)
+        if before is not None and before.epoch == header.epoch and header.frame_id > before.frame_id + 1:
+            self._reporter.never_came(before, header)
+
+    def _busy_ns(self) -> int:
+        since = self._busy_since_ns
+        return mono_ns() - since if since else 0
+
+    def _status(self) -> dict[str, Any]:
+        state = "busy" if self._state == "ready" and self._busy_since_ns else self._state
+        return {
+            "extractor": {
+                "plugin": self._plugin,
+                "streams": self._streams,
+                "state": state,
+                "registered": self._registration.accepted,
+                "busy_ns": self._busy_ns(),
+            }
+        }
+
+    def close(self) -> None:
+        """Wait for the I/O thread, so that BYE is out before the sockets close."""
+        self._service.loop.stop()
+        if self._io_thread.is_alive():
+            self._io_thread.join()
+        for ring in self._rings.values():
+            ring.close()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point."""
+    return run_daemon(argv, extractor_daemon, ExtractorDaemon, named=True)

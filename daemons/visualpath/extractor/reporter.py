@@ -1,0 +1,122 @@
+"""What the extractor daemon says to fusion, and the sequence numbers that make every loss visible.
+
+Belongs to the I/O thread. A message that nobody can take now is dropped and counted; its number is used up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from visualpath.core.observation import Observation
+from visualpath.process.host import Handled
+from visualpath.runtime.service import Service
+from visualpath_protocol.messages import (
+    Bound,
+    Bye,
+    ExtractorState,
+    FrameHeader,
+    Obs,
+    ObservationBody,
+    Ping,
+    Skip,
+    SkipReason,
+)
+from visualpath_protocol.sockets import ZmqSocket
+
+DETAIL_MAX = 2000
+
+
+class Reporter:
+    """Sends OBS, SKIP, BOUND, PING and BYE of one source."""
+
+    def __init__(self, service: Service, socket: ZmqSocket, registration: Ping) -> None:
+        self._service = service
+        self._socket = socket
+        self._registration = registration
+        self._sent: Counter[str] = Counter()
+
+    def observed(self, header: FrameHeader, handled: Handled, bound_ns: int, decode_ms: float) -> None:
+        """One frame has been looked at."""
+        obs = Obs(
+            **self._envelope(header.stream, header.epoch),
+            frame_id=header.frame_id,
+            t_ns=header.t_ns,
+            mono_ns=header.mono_ns,
+            observations=[_body(observation) for observation in handled.observations],
+            bound_ns=bound_ns,
+            timing={"decode_ms": decode_ms, "extract_ms": handled.extract_ms},
+        )
+        try:
+            self._send("obs", obs)
+        except (TypeError, ValueError) as error:  # data that has no form on the wire
+            self.skipped(header, header, "error", f"data cannot be sent: {error}")
+
+    def skipped(self, first: FrameHeader, last: FrameHeader, reason: SkipReason, detail: str = "") -> None:
+        """The frames from `first` to `last` will not be reported."""
+        self._skip(last, first.frame_id, last.frame_id, (first.t_ns, last.t_ns), reason, detail)
+
+    def never_came(self, before: FrameHeader, header: FrameHeader) -> None:
+        """The frames between two headers never arrived here."""
+        first_t_ns = before.t_ns + 1
+        times = first_t_ns, max(first_t_ns, header.t_ns - 1)
+        self._skip(header, before.frame_id + 1, header.frame_id - 1, times, "gap", "")
+
+    def _skip(
+        self, at: FrameHeader, first: int, last: int, times: tuple[int, int], reason: SkipReason, detail: str
+    ) -> None:
+        skip = Skip(
+            **self._envelope(at.stream, at.epoch),
+            first_frame_id=first,
+            last_frame_id=last,
+            first_t_ns=times[0],
+            t_ns=times[1],
+            reason=reason,
+            detail=detail[:DETAIL_MAX],
+        )
+        self._service.counters[f"skipped.{reason}"] += last - first + 1
+        self._send("skip", skip)
+
+    def picked(self, header: FrameHeader) -> None:
+        """Work on `header` begins: nothing before it will come any more."""
+        self._send("bound", Bound(**self._envelope(header.stream, header.epoch), t_ns=header.t_ns))
+
+    def ping(self, state: ExtractorState, busy_ns: int) -> Ping:
+        """The complete registration, as it is now."""
+        return Ping(
+            source=self._registration.source,
+            instance=self._registration.instance,
+            streams=self._registration.streams,
+            expected=self._registration.expected,
+            state=state,
+            busy_ns=busy_ns,
+            sent=dict(self._sent),
+            counters={name: n for name, n in self._service.counters.items() if n >= 0},
+        )
+
+    def send_ping(self, state: ExtractorState, busy_ns: int) -> None:
+        """Show life."""
+        self._send("ping", self.ping(state, busy_ns))
+
+    def bye(self, reason: str) -> None:
+        """Orderly end."""
+        self._send("bye", Bye(source=self._registration.source, instance=self._registration.instance, reason=reason))
+
+    def _envelope(self, stream: str, epoch: int) -> dict[str, Any]:
+        seq = self._sent[stream]
+        self._sent[stream] += 1
+        return {
+            "source": self._registration.source,
+            "instance": self._registration.instance,
+            "seq": seq,
+            "stream": stream,
+            "epoch": epoch,
+        }
+
+    def _send(self, kind: str, message: Obs | Skip | Bound | Ping | Bye) -> None:
+        sent = self._service.send(self._socket, message)
+        self._service.counters[f"sent.{kind}" if sent else f"dropped.{kind}"] += 1
+
+
+def _body(observation: Observation[Any]) -> ObservationBody:
+    return ObservationBody(signals=observation.signals, data=observation.data, metadata=observation.metadata)

@@ -1,0 +1,158 @@
+"""The frame daemon: publishes the header of each frame, and the state of its stream.
+
+The bytes lie in the ring; JPEGs go out on `frames` only while somebody subscribes there.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from visualpath.frame.capture import Capture, Captured, CaptureEvent, Ended, Failed, Opened
+from visualpath.runtime.config import Config
+from visualpath.runtime.main import require_named, run_daemon
+from visualpath.runtime.poll import Parts
+from visualpath.runtime.service import Service
+from visualpath_protocol.clock import NS_PER_MS, mono_ns
+from visualpath_protocol.endpoints import frame_daemon
+from visualpath_protocol.messages import StreamState, StreamStateName
+from visualpath_protocol.sockets import FRAMES, HEADERS, topic
+
+log = logging.getLogger(__name__)
+
+STATE_INTERVAL_NS = 500 * NS_PER_MS
+_UNSUBSCRIBE, _SUBSCRIBE = 0, 1
+
+
+class FrameDaemon:
+    """Publishes one stream."""
+
+    def __init__(self, service: Service, stream: str) -> None:
+        require_named(service.config, "streams", stream)
+        self._service = service
+        self._stream = stream
+        self._config = service.config.streams[stream]
+        self._state = StreamState(stream=stream, epoch=0, state="starting")
+        self._headers = service.bind(HEADERS)
+        self._frames = service.bind(FRAMES)
+        self._header_topic, self._state_topic, self._jpeg_topic = (topic(stream, kind) for kind in "hsj")
+        self._subscribers: Counter[bytes] = Counter()
+        self._wanted_subscribers = _wanted_subscribers(service.config, stream, self._header_topic, self._state_topic)
+        self._ready_deadline_ns = mono_ns() + self._config.ready_timeout_ns
+        self._capture = Capture(stream, service.config, service.refusals, service.loop.wake)
+        service.status = self._status
+        service.loop.watch(self._headers, self._on_subscription)
+        service.loop.watch(self._frames, self._on_subscription)
+        service.loop.on_tick(self._on_tick)
+        service.loop.every(STATE_INTERVAL_NS, lambda _now: self._publish_state())
+
+    def run(self) -> None:
+        """Work until stopped."""
+        self._capture.start()
+        self._service.loop.run()
+
+    def close(self) -> None:
+        """Stop reading the source."""
+        self._capture.stop()
+
+    def _on_subscription(self, parts: Parts) -> None:
+        action, name = parts[0][0], parts[0][1:]
+        if action == _SUBSCRIBE:
+            self._subscribers[name] += 1
+            if name == self._state_topic:
+                self._publish_state()
+        elif action == _UNSUBSCRIBE:
+            self._subscribers[name] -= 1
+
+    def _on_tick(self, now: int) -> None:
+        if self._capture.failure is not None:
+            raise self._capture.failure
+        if not self._capture.go.is_set() and self._state.epoch:
+            self._release_when_ready(now)
+        while True:
+            try:
+                event = self._capture.events.get_nowait()
+            except queue.Empty:
+                return
+            self._on_capture(event)
+
+    def _release_when_ready(self, now: int) -> None:
+        lacking = [
+            f"{wanted - self._subscribers[name]} on {name!r}"
+            for name, wanted in self._wanted_subscribers.items()
+            if self._subscribers[name] < wanted
+        ]
+        if lacking and now < self._ready_deadline_ns:
+            return
+        if lacking and self._config.ready_timeout_ns:
+            log.warning("starting although subscribers are missing: %s", ", ".join(lacking))
+        self._capture.go.set()
+
+    def _on_capture(self, event: CaptureEvent) -> None:
+        if isinstance(event, Captured):
+            self._publish_frame(event)
+        elif isinstance(event, Opened):
+            info = event.info
+            self._state = StreamState(
+                stream=self._stream,
+                epoch=event.epoch,
+                state="starting",
+                fps=info.fps,
+                width=info.width,
+                height=info.height,
+                origin_ns=info.origin_ns,
+            )
+            self._publish_state()
+        elif isinstance(event, Ended):
+            log.info("end of stream after %d frames", self._service.counters["frames"])
+            self._change_state("ended")
+        elif isinstance(event, Failed):
+            self._change_state("stalled", event.reason)
+
+    def _publish_frame(self, captured: Captured) -> None:
+        header, counters = captured.header, self._service.counters
+        first = self._state.first_t_ns is None
+        self._state = msgspec.structs.replace(
+            self._state,
+            first_t_ns=header.t_ns if first else self._state.first_t_ns,
+            last_frame_id=header.frame_id,
+            last_t_ns=header.t_ns,
+        )
+        if first:
+            self._change_state("live")
+        counters["frames"] += 1
+        if not self._service.send(self._headers, self._header_topic, header):
+            counters["dropped.headers"] += 1
+        if self._subscribers[self._jpeg_topic] > 0:
+            self._service.send(self._frames, self._jpeg_topic, header, captured.jpeg)
+            counters["jpeg_bytes_sent"] += len(captured.jpeg)
+
+    def _change_state(self, state: StreamStateName, reason: str = "") -> None:
+        self._state = msgspec.structs.replace(self._state, state=state, reason=reason)
+        self._publish_state()
+        self._service.emit("state", self._state)
+
+    def _publish_state(self) -> None:
+        self._service.send(self._headers, self._state_topic, self._state)
+
+    def _status(self) -> dict[str, Any]:
+        self._service.counters["jpeg_bytes_sent"] += 0  # shown even while nobody has asked for pictures
+        return {
+            "stream": msgspec.to_builtins(self._state),
+            "subscribers": {name.replace(b"\0", b"/").decode(): n for name, n in self._subscribers.items() if n > 0},
+        }
+
+
+def _wanted_subscribers(config: Config, stream: str, header_topic: bytes, state_topic: bytes) -> dict[bytes, int]:
+    """Extractors and the clip daemon take headers and states, fusion takes states only."""
+    readers = len(config.extractors_of(stream)) + 1
+    return {header_topic: readers, state_topic: readers + 1}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point."""
+    return run_daemon(argv, frame_daemon, FrameDaemon, named=True)

@@ -1,0 +1,170 @@
+"""Triggers on their way to the clip daemon: at least once, whatever dies.
+
+A thread of its own owns the database and the DEALER. Each trigger is on disk and synced before it is
+sent for the first time, sent again with back-off until it is acknowledged, and sent anew after a restart.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from visualpath.fusion.stream import Firings
+from visualpath.runtime.database import open_database
+from visualpath.runtime.poll import Parts, PollLoop
+from visualpath.runtime.service import Service
+from visualpath_protocol.clock import NS_PER_MS
+from visualpath_protocol.codec import Codec, encode
+from visualpath_protocol.endpoints import CLIP, FUSION
+from visualpath_protocol.messages import Ack, Trig
+from visualpath_protocol.sockets import TRIGGERS
+
+log = logging.getLogger(__name__)
+
+BACKOFF_FIRST_NS = 250 * NS_PER_MS
+BACKOFF_MAX_NS = 5_000 * NS_PER_MS
+MAX_PENDING = 10_000
+IN_FLIGHT = 8
+"""Sent at a time; below the socket's high-water mark."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS outbox (
+    trig_id TEXT NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (trig_id, revision));
+CREATE TABLE IF NOT EXISTS firings (
+    stream TEXT NOT NULL, label TEXT NOT NULL, epoch INTEGER NOT NULL, t_end_ns INTEGER NOT NULL,
+    PRIMARY KEY (stream, label));
+"""
+
+Key = tuple[str, int]
+
+
+@dataclass
+class _Pending:
+    trig: Trig
+    due_ns: int = 0
+    backoff_ns: int = BACKOFF_FIRST_NS
+
+
+def load_firings(path: Path, stream: str) -> Firings:
+    """The last firing of each label of a stream, by (epoch, t_end_ns)."""
+    with closing(open_database(path, SCHEMA)) as database:
+        rows = database.execute("SELECT label, epoch, t_end_ns FROM firings WHERE stream = ?", (stream,))
+        return {label: (epoch, t_end_ns) for label, epoch, t_end_ns in rows}
+
+
+class Outbox(threading.Thread):
+    """Keeps triggers until the clip daemon has them.
+
+    Args:
+        path: the database.
+        on_ack: called in this thread with each ACK that settles a trigger.
+    """
+
+    def __init__(self, path: Path, service: Service, on_ack: Callable[[Ack], None]) -> None:
+        super().__init__(name="outbox", daemon=True)
+        self.failure: BaseException | None = None
+        self._path = path
+        self._service = service
+        self._on_ack = on_ack
+        self._counters: Counter[str] = service.counters
+        self._codec = Codec(Ack, max_bytes=TRIGGERS.max_bytes)
+        self._pending: dict[Key, _Pending] = {}
+        self._socket = service.connect(TRIGGERS, CLIP, identity=FUSION)
+        self._loop = PollLoop()
+        self._loop.watch(self._socket, self._on_parts)
+        self._loop.on_tick(self._send_due, self._next_due)
+
+    @property
+    def pending(self) -> int:
+        """How many triggers the clip daemon has not acknowledged."""
+        return len(self._pending)
+
+    def put(self, trig: Trig) -> None:
+        """Take a trigger. For the fusion loop's thread."""
+        self._loop.call_soon(lambda: self._take(trig))
+
+    def stop(self) -> None:
+        """Store what was put, then end. What is not acknowledged stays on disk."""
+        self._loop.call_soon(self._loop.stop)
+        if self.is_alive():
+            self.join()
+        self._loop.close()
+
+    def run(self) -> None:
+        """Thread body. A failure that is ours is kept in `failure` for the fusion loop to raise."""
+        try:
+            with closing(open_database(self._path, SCHEMA)) as self._database:
+                self._load()
+                self._loop.run()
+        except BaseException as error:  # raised again in the fusion loop's thread
+            self.failure = error
+            self._service.loop.wake()
+
+    def _load(self) -> None:
+        codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
+        for (body,) in self._database.execute("SELECT body FROM outbox ORDER BY rowid"):
+            trig = codec.decode(body)
+            self._pending[trig.trig_id, trig.revision] = _Pending(trig)
+        if self._pending:
+            log.info("%d triggers of an earlier run are still to be delivered", len(self._pending))
+
+    def _take(self, trig: Trig) -> None:
+        key = trig.trig_id, trig.revision
+        if key in self._pending:
+            return
+        try:
+            with self._database:
+                row = trig.trig_id, trig.revision, encode(trig)
+                self._database.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?)", row)
+                firing = trig.stream, trig.label, trig.epoch, trig.t_end_ns
+                self._database.execute("INSERT OR REPLACE INTO firings VALUES (?, ?, ?, ?)", firing)
+        except sqlite3.Error as error:
+            self._counters["outbox.not_stored"] += 1
+            log.error("%s cannot be stored (%s): it is sent, but would not survive a crash", trig, error)
+        self._pending[key] = _Pending(trig)
+        if len(self._pending) > MAX_PENDING:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        oldest = next(iter(self._pending))
+        self._counters["lost.trigger"] += 1
+        log.error("outbox full: %s is lost", self._pending[oldest].trig)
+        self._forget(oldest)
+
+    def _forget(self, key: Key) -> None:
+        del self._pending[key]
+        with self._database:
+            self._database.execute("DELETE FROM outbox WHERE trig_id = ? AND revision = ?", key)
+
+    def _send_due(self, now: int) -> None:
+        for pending in list(self._pending.values())[:IN_FLIGHT]:
+            if pending.due_ns > now:
+                continue
+            sent = self._service.send(self._socket, pending.trig)
+            self._counters["sent.trigger" if sent else "waiting.trigger"] += 1
+            pending.due_ns = now + pending.backoff_ns
+            pending.backoff_ns = min(pending.backoff_ns * 2, BACKOFF_MAX_NS)
+
+    def _next_due(self) -> int | None:
+        return min((p.due_ns for p in list(self._pending.values())[:IN_FLIGHT]), default=None)
+
+    def _on_parts(self, parts: Parts) -> None:
+        ack = self._service.decode(self._codec, parts[-1], "ack")
+        if ack is None or (ack.trig_id, ack.revision) not in self._pending:
+            return
+        self._counters[f"acked.{ack.result}"] += 1
+        if ack.result in ("refused", "expired"):
+            log.warning("%s", ack)
+        self._forget((ack.trig_id, ack.revision))
+        self._on_ack(ack)
+
+
+def outbox_path(state_dir: Path) -> Path:
+    """Where the outbox lies."""
+    return state_dir / FUSION / "outbox.db"

@@ -1,0 +1,158 @@
+"""Which sources live: registrations, leases, and what their sequence numbers tell about losses.
+
+Pure: time is an argument, changes are return values.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from visualpath.core.errors import CommandError
+from visualpath_protocol import PROTOCOL_MAJOR, PROTOCOL_VERSION
+from visualpath_protocol.clock import NS_PER_MS, NS_PER_S
+from visualpath_protocol.messages import Ping
+
+LEASE_NS = 3 * 500 * NS_PER_MS
+"""Three PINGs missed."""
+
+
+@dataclass(frozen=True)
+class Up:
+    """The source takes part from now on."""
+
+    ping: Ping
+
+
+@dataclass(frozen=True)
+class Down:
+    """The source no longer takes part."""
+
+    source: str
+    streams: tuple[str, ...]
+    reason: str
+
+
+Change = Up | Down
+
+
+@dataclass
+class _Source:
+    ping: Ping
+    heard_ns: int
+    up: bool = False
+    next_seq: dict[str, int] = field(default_factory=dict)
+
+
+class Sources:
+    """Every source that has been heard of.
+
+    Args:
+        streams: names of the configured streams.
+        hang_timeouts_ns: by source name, how long one inference may take; default 10 s.
+    """
+
+    def __init__(self, streams: Iterable[str], hang_timeouts_ns: Mapping[str, int]) -> None:
+        self._streams = frozenset(streams)
+        self._hang_timeouts_ns = hang_timeouts_ns
+        self._sources: dict[str, _Source] = {}
+        self.lost: Counter[str] = Counter()
+        """Messages that never came, by source, as their sequence numbers show."""
+
+    def register(self, ping: Ping, now: int) -> list[Change]:
+        """Take a source.
+
+        Raises:
+            CommandError: `version`, `name-taken` or `unknown-stream`.
+        """
+        if ping.version.split(".")[0] != str(PROTOCOL_MAJOR):
+            raise CommandError("version", f"{ping.source} speaks protocol {ping.version}, fusion {PROTOCOL_VERSION}")
+        unknown = sorted(set(ping.streams) - self._streams)
+        if unknown:
+            raise CommandError("unknown-stream", f"{ping.source} wants {', '.join(unknown)}", "not in fusion's config")
+        if self._other_instance_lives(ping, now):
+            raise CommandError("name-taken", f"another live instance is called {ping.source}", "stop it or rename one")
+        return self.heard(ping, now)
+
+    def heard(self, ping: Ping, now: int) -> list[Change]:
+        """A PING is a complete registration; one of a second live instance is ignored."""
+        if self._other_instance_lives(ping, now):
+            return []
+        source = self._sources.get(ping.source)
+        if source is None or source.ping.instance != ping.instance:
+            source = self._sources[ping.source] = _Source(ping, now)
+        source.ping, source.heard_ns = ping, now
+        self._count_lost_tail(source)
+        return self._settle(source, now)
+
+    def accepts(self, source: str, instance: str) -> bool:
+        """Whether messages of this instance are taken: not while another instance holds the name."""
+        known = self._sources.get(source)
+        return known is None or known.ping.instance == instance
+
+    def account(self, source: str, stream: str, seq: int) -> None:
+        """Take note of a sequence number; a jump forward counts what was lost."""
+        known = self._sources.get(source)
+        if known is not None:
+            expected = known.next_seq.get(stream, seq)
+            self.lost[source] += max(0, seq - expected)
+            known.next_seq[stream] = max(expected, seq + 1)
+
+    def leave(self, source: str, instance: str) -> list[Change]:
+        """An orderly end."""
+        known = self._sources.get(source)
+        if known is None or known.ping.instance != instance:
+            return []
+        del self._sources[source]
+        return [Down(source, tuple(known.ping.streams), "left")] if known.up else []
+
+    def expire(self, now: int) -> list[Change]:
+        """End the leases of those that have been silent too long."""
+        return [change for source in self._sources.values() for change in self._settle(source, now)]
+
+    def next_deadline(self) -> int | None:
+        """When `expire` has something to do."""
+        return min((s.heard_ns + LEASE_NS for s in self._sources.values() if s.up), default=None)
+
+    def table(self, now: int) -> dict[str, dict[str, object]]:
+        """For people: each source's state."""
+        return {
+            name: {
+                "state": source.ping.state if source.up or source.ping.state == "starting" else "down",
+                "streams": source.ping.streams,
+                "expected": source.ping.expected,
+                "silent_ms": (now - source.heard_ns) // NS_PER_MS,
+                "lost": self.lost[name],
+            }
+            for name, source in self._sources.items()
+        }
+
+    def _settle(self, source: _Source, now: int) -> list[Change]:
+        reason = self._why_down(source, now)
+        if reason and source.up:
+            source.up = False
+            return [Down(source.ping.source, tuple(source.ping.streams), reason)]
+        if not reason and not source.up:
+            source.up = True
+            return [Up(source.ping)]
+        return []
+
+    def _why_down(self, source: _Source, now: int) -> str:
+        hang_timeout_ns = self._hang_timeouts_ns.get(source.ping.source, 10 * NS_PER_S)
+        if now - source.heard_ns >= LEASE_NS:
+            return f"silent for {(now - source.heard_ns) / 1e9:.1f} s"
+        if source.ping.busy_ns > hang_timeout_ns:
+            return f"one inference has run for {source.ping.busy_ns / 1e9:.1f} s"
+        return source.ping.state if source.ping.state in ("starting", "stopping") else ""
+
+    def _other_instance_lives(self, ping: Ping, now: int) -> bool:
+        known = self._sources.get(ping.source)
+        return known is not None and known.ping.instance != ping.instance and now - known.heard_ns < LEASE_NS
+
+    def _count_lost_tail(self, source: _Source) -> None:
+        """A PING says how many numbers were used; it travels behind the messages that used them."""
+        for stream, sent in source.ping.sent.items():
+            expected = source.next_seq.get(stream, sent)
+            self.lost[source.ping.source] += max(0, sent - expected)
+            source.next_seq[stream] = max(expected, sent)

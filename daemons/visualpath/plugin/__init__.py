@@ -1,0 +1,1 @@
+"""Finding plug-ins by entry point."""

@@ -1,0 +1,1 @@
+"""Running extractors: the host, and what feeds it."""

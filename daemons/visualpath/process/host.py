@@ -1,0 +1,117 @@
+"""The one host of extractors: open, handle(frame), close.
+
+Every way to run an extractor (daemon, worker, library) drives this object. One extractor object per
+stream; models are loaded once and shared.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from visualbase.frame import Frame
+from visualpath.core.errors import ExtractionError, PluginError
+from visualpath.core.extractor import BaseExtractor
+from visualpath.core.observation import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What came of one frame."""
+
+    observations: list[Observation[Any]]
+    extract_ms: float
+
+
+class ExtractorHost:
+    """Holds one extractor class, its models, and an object per stream.
+
+    Args:
+        extractor: the plug-in's class.
+        source: the name its observations carry.
+        config: the plug-in's configuration.
+    """
+
+    def __init__(self, extractor: type[BaseExtractor], source: str, config: Mapping[str, Any]) -> None:
+        self.extractor = extractor
+        self.source = source
+        self._config = config
+        self._models: Any = None
+        self._by_stream: dict[str, BaseExtractor] = {}
+        self._epochs: dict[str, int] = {}
+
+    def open(self) -> None:
+        """Load the models and try the configuration.
+
+        Raises:
+            PluginError: with the plug-in's own reason.
+        """
+        try:
+            self._models = self.extractor.load_models(self._config)
+            self._make("")
+        except Exception as error:
+            raise PluginError(f"extractor {self.source!r} cannot start: {type(error).__name__}: {error}") from error
+
+    def handle(self, frame: Frame) -> Handled:
+        """Let the extractor look at one frame.
+
+        Raises:
+            ExtractionError: the extractor raised, or returned what cannot go on.
+        """
+        extractor = self._of_stream(frame)
+        started = time.perf_counter_ns()
+        try:
+            extracted = extractor.extract(frame)
+        except Exception as error:
+            raise ExtractionError(f"{type(error).__name__}: {error}") from error
+        extract_ms = (time.perf_counter_ns() - started) / 1e6
+        if extracted is None:
+            extracted = []
+        elif isinstance(extracted, Observation):
+            extracted = [extracted]
+        return Handled([self._complete(observation, frame) for observation in extracted], extract_ms)
+
+    def close(self) -> None:
+        """Close all extractor objects, then the shared models."""
+        for extractor in self._by_stream.values():
+            extractor.close()
+        self._by_stream.clear()
+        close_models = getattr(self._models, "close", None)
+        if callable(close_models):
+            close_models()
+
+    def _make(self, stream: str) -> BaseExtractor:
+        extractor = self.extractor(self._config)
+        extractor.models = self._models
+        self._by_stream[stream] = extractor
+        return extractor
+
+    def _of_stream(self, frame: Frame) -> BaseExtractor:
+        """The stream's object: the one that `open` made goes to the first stream; reset at a new epoch."""
+        extractor = self._by_stream.get(frame.stream)
+        if extractor is None:
+            spare = self._by_stream.pop("", None)
+            extractor = spare or self._make(frame.stream)
+            self._by_stream[frame.stream] = extractor
+        elif self._epochs[frame.stream] != frame.epoch:
+            extractor.reset()
+        self._epochs[frame.stream] = frame.epoch
+        return extractor
+
+    def _complete(self, observation: Observation[Any], frame: Frame) -> Observation[Any]:
+        if not isinstance(observation, Observation):
+            raise ExtractionError(f"extract() returned {type(observation).__name__}, not Observation")
+        observation.source = self.source
+        observation.frame_id = frame.frame_id
+        observation.t_ns = frame.t_ns
+        try:
+            observation.signals = {name: float(value) for name, value in observation.signals.items()}
+        except (TypeError, ValueError) as error:
+            raise ExtractionError(f"signals must be numbers: {error}") from error
+        for name, value in observation.signals.items():
+            if not math.isfinite(value):
+                raise ExtractionError(f"signal {name!r} is {value}; signals must be finite")
+        return observation
