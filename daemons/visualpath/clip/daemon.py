@@ -46,7 +46,7 @@ class ClipDaemon:
         self._frame_codec = Codec(FrameHeader, StreamState, max_bytes=HEADERS.max_bytes)
         self._triggers = service.bind(TRIGGERS)
         service.status = self._status
-        service.command("clips", lambda _args: {"dir": str(config.clips_dir), "clips": self._ledger.clips()})
+        service.command("clips", self._list_clips)
         service.loop.watch(self._triggers, self._on_trigger)
         for stream in config.streams:
             socket = service.connect(HEADERS, frame_daemon(stream))
@@ -144,6 +144,13 @@ class ClipDaemon:
     def _next_deadline(self) -> int | None:
         deadlines = (stream.next_deadline() for stream in self._streams.values())
         return min((due for due in deadlines if due is not None), default=None)
+
+    def _list_clips(self, _args: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "dir": str(self._service.config.clips_dir),
+            "triggers": self._ledger.triggers(),
+            "clips": self._ledger.clips(),
+        }
 
     def _status(self) -> dict[str, Any]:
         return {"streams": {name: {"recording": len(stream.recordings)} for name, stream in self._streams.items()}}

@@ -1,0 +1,60 @@
+# The habits of this project; `make help` lists them.
+# PYTHON builds the virtual environments; make test needs nothing else that is not in this tree.
+
+PYTHON  ?= $(firstword $(wildcard /usr/bin/python3) python3)
+CONFIG  ?= visualpath.yaml
+VIDEO   ?=
+BUILD    = $(PYTHON) venvs/build.py
+VPCTL    = .venvs/core/bin/vpctl --config $(CONFIG)
+SAMPLE   = var/sample/faces.mp4
+
+.DEFAULT_GOAL := help
+.PHONY: help venvs demo up down status test lint bench clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venvs: ## build the virtual environments that run the chain (.venvs/)
+	@$(BUILD) core light face
+
+demo: venvs ## run the whole chain on a sample, or on VIDEO=path, and show what came of it
+ifeq ($(VIDEO),)
+	@$(MAKE) --no-print-directory $(SAMPLE)
+	@.venvs/core/bin/python deploy/sample/demo.py $(SAMPLE) var/demo
+else
+	@.venvs/core/bin/python deploy/sample/demo.py "$(VIDEO)" var/demo
+endif
+
+$(SAMPLE): deploy/sample/make_sample.py
+	@$(BUILD) core sample
+	@mkdir -p $(@D)
+	@.venvs/core/bin/python $< --portrait .venvs/sample/lib/python3*/site-packages/skimage/data/astronaut.png --out $@
+
+up: venvs ## start every daemon of CONFIG (default visualpath.yaml) on this machine
+	@$(VPCTL) up
+
+down: ## stop them
+	@$(VPCTL) down
+
+status: ## show each daemon and how it is
+	@$(VPCTL) status
+
+test: ## build what is missing, lint, and run all tests
+	@$(BUILD) core light face sample dev
+	@$(MAKE) --no-print-directory lint $(SAMPLE)
+	@.venvs/dev/bin/python -m pytest
+
+lint: ## ruff, mypy --strict, import-linter
+	@$(BUILD) dev
+	@.venvs/dev/bin/ruff check .
+	@.venvs/dev/bin/ruff format --check .
+	@.venvs/dev/bin/mypy
+	@.venvs/dev/bin/lint-imports
+
+bench: ## ratios against something measured in the same run
+	@$(BUILD) dev
+	@.venvs/dev/bin/python tests/bench/bench_align.py
+
+clean: ## remove what was built and what runs left behind
+	rm -rf .venvs var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} + ; find . -name '*.egg-info' -prune -exec rm -rf {} +

@@ -1,0 +1,70 @@
+"""JPEG to pixels and back, by libjpeg-turbo. Every call releases the GIL while it works."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from visualbase.errors import DamagedJpeg
+
+PixelFormat = Literal["bgr", "gray"]
+Pixels = npt.NDArray[np.uint8]
+
+
+def encode(rgb: Pixels, *, quality: int = 85) -> bytes:
+    """A picture as JPEG with 4:2:0 chroma.
+
+    Args:
+        rgb: uint8, shape (height, width, 3), R, G, B order.
+        quality: 1 to 100.
+
+    Raises:
+        ValueError: `rgb` or `quality` is none of these.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise ValueError(f"a picture is uint8 of shape (height, width, 3), not {rgb.dtype} of shape {rgb.shape}")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"JPEG quality {quality} is not in 1 to 100")
+    data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality, "rgb", "420")
+    return data
+
+
+def decode(data: bytes | memoryview, *, width_at_least: int | None, pixel_format: PixelFormat) -> Pixels:
+    """The pixels of a JPEG, no larger than needed.
+
+    libjpeg decodes at n/8 of the size for less work than the whole; the smallest n that still
+    gives `width_at_least` is taken. A picture is never enlarged.
+
+    Args:
+        width_at_least: in pixels; None decodes at full size.
+        pixel_format: "bgr" gives shape (height, width, 3), "gray" (height, width, 1).
+
+    Returns:
+        uint8, C-contiguous, writable.
+
+    Raises:
+        DamagedJpeg: the bytes are no JPEG, are cut short or decode with errors.
+    """
+    full_width, full_height = size(data)
+    wanted = full_width if width_at_least is None else min(width_at_least, full_width)
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(data, pixel_format, min_width=max(wanted, 1))
+    except ValueError as error:
+        raise DamagedJpeg(f"JPEG of {full_width}x{full_height}, {len(data)} bytes: {error}") from error
+    return pixels
+
+
+def size(data: bytes | memoryview) -> tuple[int, int]:
+    """(width, height) in pixels, from the JPEG's header alone.
+
+    Raises:
+        DamagedJpeg: the bytes do not begin with a JPEG header.
+    """
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise DamagedJpeg(f"{len(data)} bytes that do not begin as a JPEG does: {error}") from error
+    return width, height

@@ -1,0 +1,117 @@
+"""JPEGs into an MP4 as they are, each at its own time: Motion JPEG with variable frame rate.
+
+Nothing is decoded or encoded, so that a clip is safe on disk in milliseconds. The index comes last
+in the file: to put it first (faststart) would write every byte twice.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Stream
+
+from visualbase import jpeg as jpegs
+from visualbase.errors import MuxError
+
+_TIME_BASE = Fraction(1, 1_000_000)
+_NS_PER_TICK = 1000
+
+
+class MjpegMp4Writer:
+    """Writes one clip. The caller owns the name: syncing and renaming are its business.
+
+    Args:
+        path: file to write; an existing one is replaced.
+        width: of every picture, in pixels.
+        height: of every picture, in pixels.
+
+    Raises:
+        MuxError: the file cannot be created.
+    """
+
+    def __init__(self, path: Path, *, width: int, height: int) -> None:
+        self._path = path
+        self._size = (width, height)
+        self._first_t_ns = 0
+        self._held: tuple[bytes, int] | None = None  # a frame is written when its end is known
+        try:
+            self._container: OutputContainer = av.open(f"file:{path}", "w", format="mp4")
+            self._stream: Stream = self._container.add_mux_stream(
+                "mjpeg", width=width, height=height, time_base=_TIME_BASE
+            )
+            self._container.start_encoding()  # creates the file now rather than at the first frame
+        except FFmpegError as error:
+            raise self._failed(error) from error
+
+    def add(self, jpeg: bytes, t_ns: int) -> None:
+        """Append a frame, shown from `t_ns` until the next frame's. Times are kept to 1 µs.
+
+        Raises:
+            MuxError: another picture size, a time not above the one before, or a failing disk.
+            DamagedJpeg: no JPEG.
+        """
+        if jpegs.size(jpeg) != self._size:
+            raise MuxError(
+                f"{self._path}: a picture of {_by(jpegs.size(jpeg))} in a clip of {_by(self._size)}: "
+                "begin a new clip where the size changes"
+            )
+        if self._held is None:
+            self._first_t_ns = t_ns
+        else:
+            self._write_held(until_ns=t_ns)
+        self._held = (jpeg, t_ns)
+
+    def finish(self, end_t_ns: int) -> None:
+        """Write the index and close. The last frame is shown until `end_t_ns`.
+
+        Raises:
+            MuxError: no frame was added, the end is not above the last frame, or a failing disk.
+        """
+        if self._held is None:
+            raise MuxError(f"{self._path}: a clip without a frame; abort() it")
+        self._write_held(until_ns=end_t_ns)
+        self._held = None
+        try:
+            self._container.close()
+        except FFmpegError as error:
+            raise self._failed(error) from error
+
+    def abort(self) -> None:
+        """Give up: close and delete the file. Never fails."""
+        with suppress(FFmpegError):
+            self._container.close()
+        with suppress(OSError):
+            self._path.unlink()
+
+    def _write_held(self, *, until_ns: int) -> None:
+        assert self._held is not None
+        jpeg, t_ns = self._held
+        start, end = self._tick(t_ns), self._tick(until_ns)
+        if end <= start:
+            raise MuxError(f"{self._path}: {until_ns} ns does not come after the frame at {t_ns} ns")
+        packet = Packet(jpeg)
+        packet.stream = self._stream
+        packet.time_base = _TIME_BASE
+        packet.pts = packet.dts = start
+        packet.duration = end - start
+        packet.is_keyframe = True
+        try:
+            self._container.mux_one(packet)
+        except FFmpegError as error:
+            raise self._failed(error) from error
+
+    def _tick(self, t_ns: int) -> int:
+        return (t_ns - self._first_t_ns) // _NS_PER_TICK
+
+    def _failed(self, error: FFmpegError) -> MuxError:
+        return MuxError(f"{self._path}: {error.strerror}: check the folder and the space on its disk")
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

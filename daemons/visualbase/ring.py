@@ -1,0 +1,375 @@
+"""The ring of recent frames: how pictures get from the frame daemon to everybody on the same host.
+
+One folder per stream, one writer, append-only segments `<epoch>-<n>.seg`. A segment is never
+overwritten; the oldest is deleted when time or bytes run out. A segment is a row of records:
+
+    offset          bytes
+    0               4       magic b"VPR1"
+    4               4       header length H, little-endian
+    8               4       payload length P, little-endian
+    12              P       payload: the JPEG
+    12 + P          H       the FRAME message, as on the wire
+
+The header comes after the payload because it says where the payload lies. A record counts when
+all its bytes are within the file; the first that is not whole ends the segment for who scans it.
+
+Readers use pread, not mmap: a page of a mapped file that is cut short kills the process (SIGBUS),
+and one copy of a JPEG is nothing beside decoding it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import struct
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from visualbase.errors import Evicted, RingFull
+from visualpath_protocol import codec
+from visualpath_protocol.clock import NS_PER_S
+from visualpath_protocol.errors import ProtocolError
+from visualpath_protocol.messages import FrameHeader, Payload, check_name
+
+MAGIC = b"VPR1"
+PREFIX = struct.Struct("<4sII")
+HEADER_MAX_BYTES = 4096
+
+_SEGMENT_SHARE = 8  # a segment is at most this part of the ring, so that deleting one frees little
+_SEGMENT_NAME = re.compile(r"(0|[1-9][0-9]*)-(0|[1-9][0-9]*)\.seg\Z")
+_OPEN_SEGMENTS = 16
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass
+class _Segment:
+    """A segment as the writer knows it. Times are event time; those of older epochs do not count."""
+
+    path: Path
+    epoch: int
+    size_bytes: int = 0
+    first_t_ns: int = 0
+    last_t_ns: int = 0
+
+
+class RingWriter:
+    """Appends the frames of one epoch of one stream, and deletes what is too old or too much.
+
+    All segments in the stream's folder together, those of older epochs included, never exceed
+    `max_bytes`. Older epochs go first: when bytes run out, or when this epoch has itself covered
+    `max_seconds`.
+
+    Args:
+        ring_dir: holds one folder per stream; made if absent. It should be a tmpfs.
+        stream: name of the stream.
+        epoch: above that of every segment there is.
+        max_seconds: of event time to keep.
+        max_bytes: to keep.
+        segment_seconds: of event time in one segment, at most.
+
+    Attributes:
+        counters: `frames_written`, `bytes_written`, `segments_deleted`.
+
+    Raises:
+        ValueError: the ring holds this epoch, or a later one, already.
+    """
+
+    def __init__(
+        self,
+        ring_dir: Path,
+        stream: str,
+        epoch: int,
+        *,
+        max_seconds: float,
+        max_bytes: int,
+        segment_seconds: float = 2.0,
+    ) -> None:
+        self.counters: Counter[str] = Counter(frames_written=0, bytes_written=0, segments_deleted=0)
+        self._stream = stream
+        self._epoch = epoch
+        self._max_ns = round(max_seconds * NS_PER_S)
+        self._max_bytes = max_bytes
+        self._segment_ns = round(segment_seconds * NS_PER_S)
+        self._folder = Path(ring_dir) / check_name("stream", stream)
+        _make_folder(Path(ring_dir))
+        _make_folder(self._folder)
+        self._segments = _existing(self._folder)  # oldest first; the one being written is the last
+        if self._segments and self._segments[-1].epoch >= epoch:
+            raise ValueError(
+                f"{self._segments[-1].path} exists: epoch {epoch} of stream {stream!r} has been or is past; "
+                "epochs never repeat"
+            )
+        self._total_bytes = sum(segment.size_bytes for segment in self._segments)
+        self._fd: int | None = None
+        self._next_n = 0
+        self._first_t_ns: int | None = None
+        self._make_room(0)
+
+    def append(self, header: FrameHeader, jpeg: bytes) -> FrameHeader:
+        """Write one frame; it may be announced once this returns.
+
+        Args:
+            header: of the frame, without payloads.
+            jpeg: its picture.
+
+        Returns:
+            The header with the payload's place in the ring.
+
+        Raises:
+            RingFull: the frame is larger than the ring, or the disk has no room left.
+        """
+        if (header.stream, header.epoch) != (self._stream, self._epoch):
+            raise ValueError(f"{header} in the ring of {self._stream}/{self._epoch}")
+        try:
+            return self._append(header, jpeg)
+        except OSError as error:
+            if error.errno not in _NO_SPACE or not self._delete_oldest():
+                raise self._full_disk(header, error) from error
+        try:
+            return self._append(header, jpeg)
+        except OSError as error:
+            raise self._full_disk(header, error) from error
+
+    def close(self) -> None:
+        """Stop writing. The segments stay for the readers."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def __enter__(self) -> RingWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _append(self, header: FrameHeader, jpeg: bytes) -> FrameHeader:
+        if self._fd is None or self._is_done(self._segments[-1], header.t_ns, len(jpeg)):
+            self._begin_segment()
+        segment, fd = self._segments[-1], self._fd
+        assert fd is not None
+        complete = _with_payload(header, segment, len(jpeg))
+        encoded = codec.encode(complete)
+        size_bytes = PREFIX.size + len(jpeg) + len(encoded)
+        if size_bytes > self._max_bytes:
+            raise RingFull(
+                f"{header}: {size_bytes} bytes do not go into a ring of {self._max_bytes}: raise the ring's size"
+            )
+        self._make_room(size_bytes)
+        parts = (PREFIX.pack(MAGIC, len(encoded), len(jpeg)), jpeg, encoded)
+        written = os.pwritev(fd, parts, segment.size_bytes)
+        if written != size_bytes:
+            os.ftruncate(fd, segment.size_bytes)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._note(segment, header.t_ns, size_bytes)
+        return complete
+
+    def _note(self, segment: _Segment, t_ns: int, size_bytes: int) -> None:
+        if segment.size_bytes == 0:
+            segment.first_t_ns = t_ns
+        if self._first_t_ns is None:
+            self._first_t_ns = t_ns
+        segment.last_t_ns = t_ns
+        segment.size_bytes += size_bytes
+        self._total_bytes += size_bytes
+        self.counters["frames_written"] += 1
+        self.counters["bytes_written"] += size_bytes
+        while self._is_expired(self._segments[0], t_ns):
+            self._delete_oldest()
+
+    def _is_done(self, segment: _Segment, t_ns: int, jpeg_bytes: int) -> bool:
+        if segment.size_bytes == 0:
+            return False
+        record_max_bytes = PREFIX.size + jpeg_bytes + HEADER_MAX_BYTES
+        return (
+            t_ns - segment.first_t_ns >= self._segment_ns
+            or segment.size_bytes + record_max_bytes > self._max_bytes // _SEGMENT_SHARE
+        )
+
+    def _is_expired(self, segment: _Segment, t_ns: int) -> bool:
+        if segment.epoch == self._epoch:
+            return segment.last_t_ns < t_ns - self._max_ns
+        return self._first_t_ns is not None and t_ns - self._first_t_ns >= self._max_ns
+
+    def _begin_segment(self) -> None:
+        path = self._folder / f"{self._epoch}-{self._next_n}.seg"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        os.fchmod(fd, 0o640)  # whatever the umask: the extractors read it as members of the group
+        self.close()
+        self._fd = fd
+        self._next_n += 1
+        self._segments.append(_Segment(path, self._epoch))
+
+    def _make_room(self, size_bytes: int) -> None:
+        while self._total_bytes + size_bytes > self._max_bytes and self._delete_oldest():
+            pass
+
+    def _delete_oldest(self) -> bool:
+        """Delete the oldest segment that is not being written; False if there is none."""
+        if not self._segments or (self._fd is not None and len(self._segments) == 1):
+            return False
+        segment = self._segments.pop(0)
+        with suppress(FileNotFoundError):
+            segment.path.unlink()
+        self._total_bytes -= segment.size_bytes
+        self.counters["segments_deleted"] += 1
+        return True
+
+    def _full_disk(self, header: FrameHeader, error: OSError) -> Exception:
+        if error.errno not in _NO_SPACE:
+            return error
+        return RingFull(
+            f"{header}: no space left for {self._folder}: make its file system larger than the ring's size "
+            f"of {self._max_bytes} bytes"
+        )
+
+
+class RingReader:
+    """Reads the frames of one stream; for one thread. It may exist before the stream does.
+
+    A deleted segment stays readable while it is open here, which costs its memory: so at most a
+    few are kept open, and the deleted ones are let go as soon as another one is opened.
+
+    Attributes:
+        damaged_records: records met by `scan` whose bytes make no sense.
+    """
+
+    def __init__(self, ring_dir: Path, stream: str) -> None:
+        self.damaged_records = 0
+        self._folder = Path(ring_dir) / check_name("stream", stream)
+        self._fds: OrderedDict[str, int] = OrderedDict()  # least recently used first
+        self._decoder = codec.Codec(FrameHeader, max_bytes=HEADER_MAX_BYTES)
+
+    def read(self, payload: Payload) -> bytes:
+        """The payload's bytes.
+
+        Raises:
+            Evicted: they are gone.
+        """
+        fd = self._open(payload.segment)
+        size_bytes = os.fstat(fd).st_size
+        if payload.offset + payload.length > size_bytes:
+            raise Evicted(
+                f"{self._folder / payload.segment} ends at {size_bytes}, before the {payload.length} bytes "
+                f"at {payload.offset}"
+            )
+        return os.pread(fd, payload.length, payload.offset)
+
+    def scan(self, epoch: int | None = None) -> Iterator[FrameHeader]:
+        """The headers of all frames that can be read now, oldest first; of one epoch or of all.
+
+        Segments that vanish meanwhile are left out.
+        """
+        for segment in _existing(self._folder):
+            if epoch in (None, segment.epoch):
+                yield from self._scan_segment(segment.path)
+
+    def close(self) -> None:
+        """Close all segments. The reader may be used again."""
+        while self._fds:
+            os.close(self._fds.popitem()[1])
+
+    def __enter__(self) -> RingReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self, name: str) -> int:
+        fd = self._fds.get(name)
+        if fd is None:
+            self._let_go_of_deleted()
+            try:
+                fd = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise Evicted(
+                    f"{self._folder / name} is gone: read sooner, or raise the ring's length and size"
+                ) from None
+            self._fds[name] = fd
+            if len(self._fds) > _OPEN_SEGMENTS:
+                os.close(self._fds.popitem(last=False)[1])
+        self._fds.move_to_end(name)
+        return fd
+
+    def _let_go_of_deleted(self) -> None:
+        for name in [name for name, fd in self._fds.items() if os.fstat(fd).st_nlink == 0]:
+            os.close(self._fds.pop(name))
+
+    def _scan_segment(self, path: Path) -> Iterator[FrameHeader]:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # not from the cache: it may close under us
+        except FileNotFoundError:
+            return
+        try:
+            offset = 0
+            while (record := self._record_at(fd, offset)) is not None:
+                header, offset = record
+                yield header
+        finally:
+            os.close(fd)
+
+    def _record_at(self, fd: int, offset: int) -> tuple[FrameHeader, int] | None:
+        """The header of the record at `offset` and the offset after it; None where no whole record is."""
+        prefix = os.pread(fd, PREFIX.size, offset)
+        if len(prefix) < PREFIX.size:
+            return None
+        magic, header_bytes, payload_bytes = PREFIX.unpack(prefix)
+        header_at = offset + PREFIX.size + payload_bytes
+        if magic == MAGIC and header_at + header_bytes > os.fstat(fd).st_size:
+            return None  # being written, or its writer died
+        try:
+            if magic != MAGIC or header_bytes > HEADER_MAX_BYTES:
+                raise ProtocolError("no record begins here")
+            header = self._decoder.decode(os.pread(fd, header_bytes, header_at))
+        except ProtocolError:
+            self.damaged_records += 1
+            return None
+        return header, header_at + header_bytes
+
+
+def newest_epoch(ring_dir: Path, stream: str) -> int:
+    """The highest epoch that the ring of a stream holds; 0 if it is empty."""
+    return max((segment.epoch for segment in _existing(Path(ring_dir) / stream)), default=0)
+
+
+def _with_payload(header: FrameHeader, segment: _Segment, length: int) -> FrameHeader:
+    payload = Payload(
+        kind="jpeg",
+        width=header.width,
+        height=header.height,
+        segment=segment.path.name,
+        offset=segment.size_bytes + PREFIX.size,
+        length=length,
+    )
+    return msgspec.structs.replace(header, payloads=[payload])
+
+
+def _make_folder(folder: Path) -> None:
+    """For the writer alone to change and for its group to read, whatever the umask."""
+    with suppress(FileExistsError):
+        folder.mkdir(parents=True)
+        folder.chmod(0o2750)
+
+
+def _existing(folder: Path) -> list[_Segment]:
+    """The segments in `folder`, oldest first."""
+    found: list[tuple[int, int, _Segment]] = []
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _SEGMENT_NAME.match(entry.name)
+            if match is None:
+                continue
+            with suppress(FileNotFoundError):
+                epoch, n = int(match[1]), int(match[2])
+                found.append((epoch, n, _Segment(Path(entry.path), epoch, entry.stat().st_size)))
+    return [segment for _, _, segment in sorted(found, key=lambda row: row[:2])]

@@ -1,0 +1,212 @@
+"""A video file as a source: FFmpeg's demuxers and decoders by way of PyAV."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from itertools import chain
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from visualbase import jpeg
+from visualbase.errors import SourceError
+from visualbase.sources.base import Picture, Source, SourceInfo
+from visualpath_protocol.clock import NS_PER_S
+
+_FALLBACK_INTERVAL = Fraction(1, 25)
+_TEXT_AS_VIDEO = "tty"
+"""FFmpeg's demuxer that plays a text file as terminal output."""
+
+
+class FileSource(Source):
+    """The first video stream of a file; cover art does not count as one.
+
+    `t_ns` is the presentation time of the picture on the file's raw time line; the duration that
+    the container claims is never used. A file that is damaged is read as far as it goes.
+
+    `dropped` counts `damaged` (packets that the decoder refused), `not_rising` (pictures whose time
+    is not above the one before) and `cut_short` (readings that ended in an error, not at the end).
+
+    Args:
+        path: of the file.
+        loop: begin again at the end; times go on as if the file were that much longer.
+        jpeg_quality: 1 to 100.
+
+    Raises:
+        SourceError: no file, or nothing in it that can be shown.
+    """
+
+    live = False
+
+    def __init__(self, path: str, *, loop: bool = False, jpeg_quality: int = 85) -> None:
+        self.dropped = {"damaged": 0, "not_rising": 0, "cut_short": 0}
+        self._path = path
+        self._loop = loop
+        self._jpeg_quality = jpeg_quality
+        self._reformatter = VideoReformatter()  # kept: setting one up costs as much as converting a picture
+        self._reading = _Reading(path, self.dropped)
+        rate = self._reading.stream.average_rate
+        self._line = TimeLine(1 / rate if rate else _FALLBACK_INTERVAL)
+        self.info = SourceInfo(
+            width=self._reading.first.width,
+            height=self._reading.first.height,
+            fps=float(rate or 0),
+            origin_ns=min(0, _ns(self._reading.time_of(self._reading.first) or Fraction(0))),
+        )
+
+    def pictures(self) -> Iterator[Picture]:
+        """All pictures in order of presentation; with `loop`, without end."""
+        while True:
+            for frame in self._reading.frames():
+                t_ns = self._line.place(self._reading.time_of(frame))
+                if t_ns is None:
+                    self.dropped["not_rising"] += 1
+                else:
+                    yield Picture(t_ns, self._encode(frame), frame.width, frame.height)
+            if not self._loop:
+                return
+            self._reading.close()
+            self._reading = _Reading(self._path, self.dropped)
+            self._line.begin_again()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reading.close()
+
+    def _encode(self, frame: VideoFrame) -> bytes:
+        try:
+            rgb = self._reformatter.reformat(frame, format="rgb24")
+        except FFmpegError as error:
+            reason = f"pixel format {frame.format.name} cannot be converted: {error.strerror}"
+            raise SourceError(self._path, reason, "convert the video to yuv420p") from error
+        return jpeg.encode(np.asarray(rgb.to_ndarray(), dtype=np.uint8), quality=self._jpeg_quality)
+
+
+class TimeLine:
+    """Presentation times as they stand in a file to strictly rising `t_ns`.
+
+    Args:
+        interval: nominal seconds from picture to picture, for pictures that carry no time.
+    """
+
+    def __init__(self, interval: Fraction) -> None:
+        self._nominal = interval
+        self._step = interval
+        self._last: Fraction | None = None  # in the file's time
+        self._shift = Fraction(0)
+        self._next_pass: Fraction | None = None  # where the next pass begins, on our time line
+        self._last_t_ns = -1
+
+    def place(self, time: Fraction | None) -> int | None:
+        """`t_ns` of the next picture; None if its time is not above that of the one before.
+
+        Args:
+            time: seconds in the file; None if the picture carries none.
+        """
+        if time is None:
+            time = Fraction(0) if self._last is None else self._last + self._nominal
+        if self._next_pass is not None:
+            self._shift, self._next_pass = self._next_pass - time, None
+        elif self._last is None:
+            self._shift = max(Fraction(0), -time)
+        t_ns = _ns(time + self._shift)
+        if t_ns <= self._last_t_ns:
+            return None
+        if self._last is not None:
+            self._step = time - self._last
+        self._last, self._last_t_ns = time, t_ns
+        return t_ns
+
+    def begin_again(self) -> None:
+        """The next picture is the file's first again: it follows the last after the last interval."""
+        assert self._last is not None, "a pass has at least one picture"
+        self._next_pass = self._last + self._shift + self._step
+        self._last = None
+
+
+class _Reading:
+    """One pass over the file, with its first picture already decoded: only that proves that there is one."""
+
+    def __init__(self, path: str, dropped: dict[str, int]) -> None:
+        self._dropped = dropped
+        self._container = _open(path)
+        try:
+            self.stream = _first_video(self._container, path)
+            self.stream.thread_type = "SLICE"  # frame threads lose the pictures that follow damage near the end
+            self._rest = self._decode_all()
+            first = next(self._rest, None)
+            if first is None:
+                raise SourceError(path, "not one picture can be decoded", "the file is damaged; try another copy")
+            self.first: VideoFrame = first
+        except BaseException:
+            self._container.close()
+            raise
+
+    def frames(self) -> Iterator[VideoFrame]:
+        return chain([self.first], self._rest)
+
+    def time_of(self, frame: VideoFrame) -> Fraction | None:
+        """Seconds in the file."""
+        time_base = self.stream.time_base
+        return None if frame.pts is None or time_base is None else frame.pts * time_base
+
+    def close(self) -> None:
+        self._rest.close()
+        self._container.close()
+
+    def _decode_all(self) -> Generator[VideoFrame, None, None]:
+        try:
+            for packet in self._container.demux(self.stream):
+                yield from self._decode(packet)
+        except FFmpegError:
+            self._dropped["cut_short"] += 1
+            yield from self._decode(None)  # what the decoder still holds
+
+    def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        try:
+            return self.stream.codec_context.decode(packet)
+        except FFmpegError:
+            self._dropped["damaged"] += 1
+            return []
+
+
+def _open(path: str) -> InputContainer:
+    try:
+        # "file:" and the list: neither a name with a colon nor a playlist may reach for the network.
+        return av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+    except FileNotFoundError as error:
+        raise SourceError(path, "no such file", "check the path") from error
+    except IsADirectoryError as error:
+        raise SourceError(path, "this is a directory", "give one file in it") from error
+    except PermissionError as error:
+        raise SourceError(path, f"{error.strerror}".lower(), "let this user read the file") from error
+    except FFmpegError as error:
+        reason = "the file is empty" if _is_empty(path) else f"no video file that FFmpeg can read ({error.strerror})"
+        raise SourceError(path, reason, "give a file that ffprobe can read") from error
+
+
+def _is_empty(path: str) -> bool:
+    return os.path.exists(path) and os.path.getsize(path) == 0
+
+
+def _first_video(container: InputContainer, path: str) -> VideoStream:
+    if container.format.name != _TEXT_AS_VIDEO:
+        for stream in container.streams.video:
+            if not stream.disposition & Disposition.attached_pic:
+                return stream
+    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+    what = "text" if container.format.name == _TEXT_AS_VIDEO else kinds
+    raise SourceError(path, f"no video in it, only {what}", "give a file with a video stream")
+
+
+def _ns(seconds: Fraction) -> int:
+    return round(seconds * NS_PER_S)
