@@ -19,7 +19,10 @@ from visualpath_protocol.messages import Message
 from visualpath_protocol.version import PROTOCOL_MAJOR
 
 ARRAY_EXT_CODE = 1
+ARRAY_MAX_NDIM = 8
 _ARRAY_DTYPES = frozenset(["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"])
+_ERROR_TEXT_MAX = 200
+"""Characters of a decoder's complaint that are kept: it quotes the peer's bytes, which may be a megabyte."""
 
 M = TypeVar("M", bound=Message)
 
@@ -29,9 +32,11 @@ def _enc_hook(value: Any) -> Any:
         little = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
         if little.dtype.str not in _ARRAY_DTYPES:
             raise TypeError(f"arrays of dtype {value.dtype} do not go over the wire; use bool, integers or floats")
+        if value.ndim > ARRAY_MAX_NDIM:
+            raise TypeError(f"arrays of {value.ndim} dimensions do not go over the wire; use at most {ARRAY_MAX_NDIM}")
         packed = msgspec.msgpack.encode([little.dtype.str, list(value.shape), little.tobytes()])
         return msgspec.msgpack.Ext(ARRAY_EXT_CODE, packed)
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
         return value.item()
     raise TypeError(f"objects of type {type(value).__name__} do not go over the wire; use builtins or numpy arrays")
 
@@ -40,7 +45,7 @@ def _ext_hook(code: int, data: memoryview) -> Any:
     if code != ARRAY_EXT_CODE:
         raise ValueError(f"unknown extension type {code}")
     dtype, shape, raw = msgspec.msgpack.decode(data, type=tuple[str, list[int], bytes])
-    if dtype not in _ARRAY_DTYPES or any(n < 0 for n in shape) or len(shape) > 8:
+    if dtype not in _ARRAY_DTYPES or any(n < 0 for n in shape) or len(shape) > ARRAY_MAX_NDIM:
         raise ValueError(f"array with dtype {dtype!r} and shape {shape} refused")
     if math.prod(shape) * np.dtype(dtype).itemsize != len(raw):
         raise ValueError(f"array of shape {shape} and dtype {dtype} cannot have {len(raw)} bytes")
@@ -56,7 +61,7 @@ def encode(message: Message) -> bytes:
     Raises:
         TypeError: a value (say, in `data`) that has no form on the wire.
     """
-    return _encoder.encode(message)
+    return _encode(message)
 
 
 def to_wire_form(value: Any) -> Any:
@@ -65,7 +70,14 @@ def to_wire_form(value: Any) -> Any:
     Raises:
         TypeError: a value that has no form on the wire.
     """
-    return msgspec.msgpack.decode(_encoder.encode(value), ext_hook=_ext_hook)
+    return msgspec.msgpack.decode(_encode(value), ext_hook=_ext_hook)
+
+
+def _encode(value: Any) -> bytes:
+    try:
+        return _encoder.encode(value)
+    except (OverflowError, RecursionError) as error:
+        raise TypeError(f"the value does not go over the wire: {error}") from error
 
 
 class _Envelope(msgspec.Struct):
@@ -96,7 +108,7 @@ class Codec(Generic[M]):
             message = self._decoder.decode(data)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             _check_version(data)
-            raise MalformedMessage(f"no valid {self._names}: {error}") from error
+            raise MalformedMessage(f"no valid {self._names}: {str(error)[:_ERROR_TEXT_MAX]}") from error
         if message.v != PROTOCOL_MAJOR:
             raise VersionMismatch(type(message).__name__, message.v, PROTOCOL_MAJOR)
         return message

@@ -24,7 +24,9 @@ class VersionMismatch(MalformedMessage):
     """The message comes from a peer with another major version of the protocol."""
 
     def __init__(self, tag: str, theirs: int, ours: int) -> None:
-        super().__init__(f"{tag}: protocol major version {theirs}, this side speaks {ours}; install matching versions")
+        super().__init__(
+            f"{tag[:32]}: protocol major version {theirs}, this side speaks {ours}; install matching versions"
+        )
         self.theirs = theirs
 
 

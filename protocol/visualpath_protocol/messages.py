@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import sys
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,8 +22,11 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,31}\Z"
 _NAME = re.compile(NAME_PATTERN)
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+DaemonName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}\Z")]
+"""Longer than a name: it is `extractor-` or `frame-` and a name."""
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 TimeNs = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 Score = Annotated[float, Meta(ge=0.0, le=1.0)]
 Pixels = Annotated[int, Meta(ge=1, le=65535)]
 Text = Annotated[str, Meta(max_length=2000)]
@@ -84,7 +88,7 @@ class StreamState(Message, tag="STREAM", kw_only=True, frozen=True):
     epoch: Count
     state: StreamStateName
     reason: Text = ""
-    fps: Annotated[float, Meta(ge=0.0)] = 0.0
+    fps: Annotated[float, Meta(ge=0.0, le=sys.float_info.max)] = 0.0
     width: Annotated[int, Meta(ge=0, le=65535)] = 0
     height: Annotated[int, Meta(ge=0, le=65535)] = 0
     origin_ns: int = 0
@@ -133,7 +137,7 @@ class Obs(SourceMessage, tag="OBS", kw_only=True, frozen=True):
     mono_ns: TimeNs
     observations: list[ObservationBody]
     bound_ns: TimeNs
-    timing: dict[str, float] = {}
+    timing: dict[str, Finite] = {}
 
     def __str__(self) -> str:
         """E.g. `OBS face cam1/3 #120 4.000s`."""
@@ -219,7 +223,7 @@ class Evidence(msgspec.Struct, kw_only=True, frozen=True):
     source: Name
     frame_id: Count
     signal: str
-    value: float
+    value: Finite
 
 
 class Trig(Message, tag="TRIG", kw_only=True, frozen=True):
@@ -307,7 +311,7 @@ class Reply(Message, tag="REPLY", kw_only=True, frozen=True):
 class Event(Message, tag="EVENT", kw_only=True, frozen=True):
     """Something happened in a daemon; lossy by contract."""
 
-    daemon: Name
+    daemon: DaemonName
     kind: Name
     mono_ns: TimeNs
     wall_ns: TimeNs

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from visualpath_protocol.errors import AddressInUse, EndpointError
 
+RUN_DIR_MODE = 0o750
 FOLDER_MODE = 0o2750
 SOCKET_UMASK = 0o007
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -31,7 +32,8 @@ class FolderClaim:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            _claimable_parent(folder.parent)
+            folder.mkdir(exist_ok=True)
             if folder.stat().st_uid != os.geteuid():
                 raise EndpointError(f"{folder} belongs to another user: remove it or choose another run_dir")
             folder.chmod(FOLDER_MODE)
@@ -71,6 +73,14 @@ class FolderClaim:
             if stat.S_ISSOCK(path.lstat().st_mode):
                 path.unlink(missing_ok=True)
         os.close(self._lock_fd)
+
+
+def _claimable_parent(run_dir: Path) -> None:
+    """Make `run_dir`, or see that no stranger owns it: who owns it could put another folder in the place of ours."""
+    run_dir.mkdir(mode=RUN_DIR_MODE, parents=True, exist_ok=True)
+    status = run_dir.stat()
+    if status.st_uid not in (0, os.geteuid()) and status.st_gid not in (os.getegid(), *os.getgroups()):
+        raise EndpointError(f"{run_dir} belongs to a stranger: remove it or choose another run_dir")
 
 
 def check_bindable(address: str, *, allow_plain_loopback: bool = False) -> None:

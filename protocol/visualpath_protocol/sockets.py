@@ -106,13 +106,21 @@ def bind(
 
 
 def connect(context: ZmqContext, link: Link, address: str, *, identity: str = "") -> ZmqSocket:
-    """The asking side of a link. It connects when the other side is there, and again whenever that comes back."""
+    """The asking side of a link. It connects when the other side is there, and again whenever that comes back.
+
+    Raises:
+        EndpointError: the address is none.
+    """
     socket = _make(context, link.connect_type, link, link.connect_options)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_FIRST_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     if identity:
         socket.setsockopt(zmq.IDENTITY, identity.encode())
-    socket.connect(address)
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise EndpointError(f"cannot connect to {address}: {error}") from error
     return socket
 
 
