@@ -86,6 +86,8 @@ class StreamFusion:
     def obs(self, obs: Obs, now: int) -> list[Trig]:
         """One source's observations of one frame."""
         outputs = self._aligner.obs(obs.source, obs.frame_id, obs.t_ns, now, epoch=obs.epoch, payload=obs)
+        if obs.bound_ns > obs.t_ns:  # from an ordered source an OBS implies as much
+            outputs += self._aligner.bound(obs.source, obs.bound_ns, now, epoch=obs.epoch)
         return self._decide(outputs)
 
     def skip(self, skip: Skip, now: int) -> list[Trig]:
