@@ -44,7 +44,7 @@ HEADER_MAX_BYTES = 4096
 
 _SEGMENT_SHARE = 8  # a segment is at most this part of the ring, so that deleting one frees little
 _SEGMENT_NAME = re.compile(r"(0|[1-9][0-9]*)-(0|[1-9][0-9]*)\.seg\Z")
-_OPEN_SEGMENTS = 16
+_OPEN_SEGMENTS = 4
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 

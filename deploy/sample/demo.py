@@ -34,6 +34,7 @@ SHOW_EVERY_S = 2.0
 START_TIMEOUT_S = 90.0
 SILENCE_TIMEOUT_S = 30.0
 LOG_TAIL_LINES = 5
+MAX_CLIPS = 300
 
 Statuses = dict[str, dict[str, Any]]
 
@@ -70,7 +71,7 @@ class Demo:
         self.supervisor.start()
         try:
             statuses = self._watch()
-            answer = self.client.ask(CLIP, "clips")
+            answer = self.client.ask(CLIP, "clips", {"limit": MAX_CLIPS})
         finally:
             self.supervisor.stop()
             shutil.rmtree(self.config.ring_dir, ignore_errors=True)

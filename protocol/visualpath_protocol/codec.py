@@ -81,8 +81,11 @@ def _encode(value: Any) -> bytes:
 
 
 class _Envelope(msgspec.Struct):
+    """What every major version keeps: the tag, the version, and a COMMAND's id."""
+
     t: str
     v: int
+    id: str = ""
 
 
 class Codec(Generic[M]):
@@ -110,7 +113,7 @@ class Codec(Generic[M]):
             _check_version(data)
             raise MalformedMessage(f"no valid {self._names}: {str(error)[:_ERROR_TEXT_MAX]}") from error
         if message.v != PROTOCOL_MAJOR:
-            raise VersionMismatch(type(message).__name__, message.v, PROTOCOL_MAJOR)
+            _check_version(data)
         return message
 
 
@@ -121,7 +124,7 @@ def _check_version(data: bytes | memoryview) -> None:
     except (msgspec.DecodeError, ValueError, RecursionError):
         return
     if envelope.v != PROTOCOL_MAJOR:
-        raise VersionMismatch(envelope.t, envelope.v, PROTOCOL_MAJOR)
+        raise VersionMismatch(envelope.t, envelope.v, PROTOCOL_MAJOR, message_id=envelope.id)
 
 
 @lru_cache(maxsize=1)

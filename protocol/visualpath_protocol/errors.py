@@ -21,13 +21,19 @@ class MalformedMessage(ProtocolError):
 
 
 class VersionMismatch(MalformedMessage):
-    """The message comes from a peer with another major version of the protocol."""
+    """The message comes from a peer with another major version of the protocol.
 
-    def __init__(self, tag: str, theirs: int, ours: int) -> None:
+    Attributes:
+        theirs: the peer's major version.
+        message_id: the `id` of a COMMAND, so that it can be refused by a REPLY; "" for other messages.
+    """
+
+    def __init__(self, tag: str, theirs: int, ours: int, *, message_id: str = "") -> None:
         super().__init__(
             f"{tag[:32]}: protocol major version {theirs}, this side speaks {ours}; install matching versions"
         )
         self.theirs = theirs
+        self.message_id = message_id
 
 
 class OversizedMessage(ProtocolError):

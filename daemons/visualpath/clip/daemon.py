@@ -13,7 +13,7 @@ from visualbase.errors import MediaError
 from visualpath.clip.ledger import Ledger, LedgerError
 from visualpath.clip.recording import Recording, temporary_path
 from visualpath.clip.stream import ClipStream
-from visualpath.core.errors import ConfigError
+from visualpath.core.errors import CommandError, ConfigError
 from visualpath.runtime.main import run_daemon
 from visualpath.runtime.poll import Parts
 from visualpath.runtime.service import Service
@@ -24,6 +24,9 @@ from visualpath_protocol.messages import Ack, FrameHeader, StreamState, Trig
 from visualpath_protocol.sockets import HEADERS, TRIGGERS, topic
 
 log = logging.getLogger(__name__)
+
+DEFAULT_LIMIT = 100
+"""How many clips are listed unless told."""
 
 
 class ClipDaemon:
@@ -145,11 +148,14 @@ class ClipDaemon:
         deadlines = (stream.next_deadline() for stream in self._streams.values())
         return min((due for due in deadlines if due is not None), default=None)
 
-    def _list_clips(self, _args: dict[str, Any]) -> dict[str, Any]:
+    def _list_clips(self, args: dict[str, Any]) -> dict[str, Any]:
+        limit = args.get("limit", DEFAULT_LIMIT)
+        if not isinstance(limit, int) or limit < 1:
+            raise CommandError("malformed", f"limit {limit!r} is no positive number")
         return {
             "dir": str(self._service.config.clips_dir),
-            "triggers": self._ledger.triggers(),
-            "clips": self._ledger.clips(),
+            "triggers": self._ledger.triggers(limit),
+            "clips": self._ledger.clips(limit),
         }
 
     def _status(self) -> dict[str, Any]:

@@ -70,12 +70,12 @@ class Ledger:
             WHERE state = 'recording' GROUP BY trig_id ORDER BY received_wall_ns"""
         return [self._codec.decode(body) for body, _ in self._database.execute(query)]
 
-    def triggers(self, limit: int = 1000) -> list[Trig]:
+    def triggers(self, limit: int) -> list[Trig]:
         """The newest triggers, newest revision of each, in the order they came."""
         query = "SELECT body, max(revision) FROM triggers GROUP BY trig_id ORDER BY max(rowid) DESC LIMIT ?"
         return [self._codec.decode(body) for body, _ in self._database.execute(query, (limit,))][::-1]
 
-    def clips(self, limit: int = 1000) -> list[dict[str, Any]]:
+    def clips(self, limit: int) -> list[dict[str, Any]]:
         """The newest clips, oldest first: trig_id, stream, label, state, path, why, and the sidecar's content."""
         query = "SELECT trig_id, stream, label, state, path, why, sidecar FROM clips ORDER BY rowid DESC LIMIT ?"
         names = ("trig_id", "stream", "label", "state", "path", "why", "sidecar")

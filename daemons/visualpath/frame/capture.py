@@ -134,6 +134,8 @@ class Capture(threading.Thread):
                     if self._stopping.is_set():
                         return
                     self._write(ring, self._header(epoch, frame_id, picture), picture.jpeg)
+            for reason, times in source.dropped.items():
+                self._refusals.add(f"dropped.source.{reason}", f"{times} in {self._config.source}", times)
         self._put(Ended())
 
     def _write(self, ring: RingWriter, header: FrameHeader, jpeg: bytes) -> None:

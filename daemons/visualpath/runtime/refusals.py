@@ -15,10 +15,11 @@ class Refusals:
         self._counters = counters
         self._recent: dict[str, tuple[int, str]] = {}
 
-    def add(self, reason: str, detail: object) -> None:
-        """Count one refusal. `reason` names a counter, such as `refused.obs.malformed`."""
-        self._counters[reason] += 1
-        self._recent[reason] = (self._recent.get(reason, (0, ""))[0] + 1, str(detail))
+    def add(self, reason: str, detail: object, times: int = 1) -> None:
+        """Count refusals. `reason` names a counter, such as `refused.obs.malformed`."""
+        if times:
+            self._counters[reason] += times
+            self._recent[reason] = (self._recent.get(reason, (0, ""))[0] + times, str(detail))
 
     def report(self, _now: int) -> None:
         """Log what has been refused since the last report."""

@@ -89,9 +89,12 @@ class Service:
         try:
             return codec.decode(data)
         except ProtocolError as error:
-            kinds = {VersionMismatch: "version", OversizedMessage: "oversized"}
-            self.refusals.add(f"refused.{link}.{kinds.get(type(error), 'malformed')}", error)
+            self._refuse(link, error)
             return None
+
+    def _refuse(self, link: str, error: ProtocolError) -> None:
+        kinds = {VersionMismatch: "version", OversizedMessage: "oversized"}
+        self.refusals.add(f"refused.{link}.{kinds.get(type(error), 'malformed')}", error)
 
     def emit(self, kind: str, body: Any) -> None:
         """Tell whoever listens on the tap. Lossy by contract; drops are counted."""
@@ -123,13 +126,24 @@ class Service:
 
     def _on_command(self, parts: Parts) -> None:
         identity, body = parts[0], parts[-1]
-        command = self.decode(self._command_codec, body, "control")
-        if command is None:
+        try:
+            reply = self._answer(self._command_codec.decode(body))
+        except VersionMismatch as error:
+            self._refuse("control", error)
+            reply = encode(_refusal(error.message_id, CommandError("version", str(error))))
+        except ProtocolError as error:
+            self._refuse("control", error)
             return
-        if not self.send(self._control, identity, self._answer(command)):
+        if not self.send(self._control, identity, reply):
             self.counters["dropped.reply"] += 1
 
-    def _answer(self, command: Command) -> Reply:
+    def _answer(self, command: Command) -> bytes:
+        reply = encode(self._reply(command))
+        if len(reply) <= CONTROL.max_bytes:
+            return reply
+        return encode(_refusal(command.id, CommandError("too-large", "the answer is too large", "ask for less")))
+
+    def _reply(self, command: Command) -> Reply:
         handler = self._commands.get(command.name)
         try:
             if handler is None:
@@ -138,8 +152,7 @@ class Service:
                 )
             return Reply(id=command.id, ok=True, result=handler(command.args))
         except CommandError as error:
-            body = ErrorBody(code=error.code, message=error.message, hint=error.hint)
-            return Reply(id=command.id, ok=False, error=body)
+            return _refusal(command.id, error)
 
     def _status(self, _args: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -151,6 +164,11 @@ class Service:
             **self.status(),
             "counters": dict(self.counters),
         }
+
+
+def _refusal(command_id: str, error: CommandError) -> Reply:
+    body = ErrorBody(code=error.code, message=error.message, hint=error.hint)
+    return Reply(id=command_id, ok=False, error=body)
 
 
 def resident_bytes() -> int:

@@ -10,10 +10,11 @@ from visualpath_protocol.endpoints import CLIP
 
 
 @click.command("clips")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many, at most.")
 @pass_vpctl
-def command(vpctl: Vpctl) -> None:
-    """List the clips, newest last."""
-    answer = vpctl.ask(CLIP, "clips")
+def command(vpctl: Vpctl, limit: int) -> None:
+    """List the newest clips, the newest last."""
+    answer = vpctl.ask(CLIP, "clips", {"limit": limit})
     table = Table("trigger", "stream", "label", "state", "frames", "seconds", "gaps", "file or reason", box=None)
     for clip in answer["clips"]:
         sidecar = clip["sidecar"]

@@ -1,0 +1,145 @@
+"""face: MediaPipe itself, in its own venv, on real pictures and on the demo's video.
+
+This process has no MediaPipe: a script runs in `.venvs/face` and answers in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MEDIA = ROOT.parent / "shared" / "media"
+FACE, CORE = ROOT / ".venvs/face/bin/python", ROOT / ".venvs/core/bin/python"
+FACES = {"img_sk_astronaut.png": 1, "img_faceapi_sample1.jpg": 3, "img_sk_page.png": 0}
+EDGE_FRAMES = 2  # detection may come and go this much beside the truth
+
+LOOK = """
+import json, sys
+import cv2, msgspec
+from facemoment.extractors.face import FaceExtractor
+from visualbase.frame import Frame
+
+def pictures(path):
+    video = cv2.VideoCapture(path)
+    while (read := video.read())[0]:
+        height, width = read[1].shape[:2]
+        yield cv2.resize(read[1], (640, 640 * height // width), interpolation=cv2.INTER_AREA)
+
+def looked(models, paths):
+    for path in paths:
+        face = FaceExtractor()  # one for each stream; they share the models
+        face.models = models
+        seen = [face.extract(Frame(picture, frame_id=i, t_ns=i)) for i, picture in enumerate(pictures(path))]
+        yield [{"signals": each.signals, "data": msgspec.to_builtins(each.data)} for each in seen]
+
+models = FaceExtractor.load_models({})
+print(json.dumps(list(looked(models, sys.argv[1:]))))
+models.close()
+"""
+
+
+def run(python: Path, *args: object) -> str:
+    """Run a Python of another venv and return what it prints; skip the test where it is not built."""
+    if not python.exists():
+        name = python.parts[-3]
+        pytest.skip(f"no .venvs/{name}: run venvs/build.py {name}")
+    done = subprocess.run([python, *map(str, args)], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, dict[str, Any]]:
+    """What the extractor says about each picture: its signals and its data."""
+    if not MEDIA.is_dir():
+        pytest.skip("no ../shared/media beside this checkout")
+    answers = json.loads(run(FACE, "-c", LOOK, *(MEDIA / name for name in FACES)))
+    return {name: answer[0] for name, answer in zip(FACES, answers, strict=True)}
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_faces_are_counted(seen, name):
+    assert seen[name]["signals"]["count"] == FACES[name] == len(seen[name]["data"])
+
+
+def test_box_lies_on_the_astronauts_face(seen):
+    [face] = seen["img_sk_astronaut.png"]["data"]
+    nose_x, nose_y = 225 / 512, 124 / 512
+    assert face["x"] < nose_x < face["x"] + face["w"]
+    assert face["y"] < nose_y < face["y"] + face["h"]
+    assert 0.1 < face["w"] < 0.3
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_boxes_lie_inside_the_picture(seen, name):
+    for face in seen[name]["data"]:
+        assert 0 <= face["x"] < face["x"] + face["w"] <= 1
+        assert 0 <= face["y"] < face["y"] + face["h"] <= 1
+
+
+def test_signals_are_those_of_the_best_and_the_largest_face(seen):
+    told = seen["img_faceapi_sample1.jpg"]
+    assert told["signals"]["conf"] == told["data"][0]["confidence"] == max(f["confidence"] for f in told["data"])
+    assert told["signals"]["area"] == max(f["w"] * f["h"] for f in told["data"])
+
+
+def test_picture_without_a_face_gives_zeros_and_an_empty_list(seen):
+    assert seen["img_sk_page.png"] == {"signals": {"count": 0.0, "conf": 0.0, "area": 0.0}, "data": []}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"confidence": 0.5}, "unknown field `confidence`"),
+        ({"model_selection": 2}, "`$.model_selection`; allowed are model_selection (0 or 1)"),
+        ({"min_confidence": 0}, "> 0.0 - at `$.min_confidence`"),
+        ({"min_confidence": 1.5}, "<= 1.0 - at `$.min_confidence`"),
+        ({"min_confidence": "high"}, "got `str` - at `$.min_confidence`"),
+    ],
+)
+def test_bad_configuration_is_refused_with_its_key_and_what_is_allowed(config, message):
+    from facemoment.extractors.face import FaceExtractor  # needs no MediaPipe until models are loaded
+
+    for refuse in (FaceExtractor, FaceExtractor.load_models):
+        with pytest.raises(ValueError, match=r"^face: .*allowed are") as caught:
+            refuse(config)
+        assert message in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> tuple[list[float], dict[str, Any]]:
+    """Number of faces found in each frame of the demo's video, and the truth."""
+    portraits = list(ROOT.glob(".venvs/sample/lib/python*/site-packages/skimage/data/astronaut.png"))
+    if not portraits:
+        pytest.skip("no .venvs/sample: run venvs/build.py sample")
+    video = tmp_path_factory.mktemp("demo") / "demo.mp4"
+    run(CORE, ROOT / "deploy/sample/make_sample.py", "--portrait", portraits[0], "--out", video)
+    [frames] = json.loads(run(FACE, "-c", LOOK, video))
+    return [frame["signals"]["count"] for frame in frames], json.loads(video.with_suffix(".json").read_text())
+
+
+def intervals(truth: dict[str, Any]) -> list[tuple[int, int]]:
+    """Return the truth's intervals in frames, ends exclusive."""
+    return [tuple(face[key] * truth["fps"] // 10**9 for key in ("start_ns", "end_ns")) for face in truth["faces"]]
+
+
+def test_demo_has_the_frames_it_says(demo):
+    counts, truth = demo
+    assert len(counts) == truth["frames"]
+
+
+def test_demo_faces_are_found_where_the_truth_has_them(demo):
+    counts, truth = demo
+    for start, end in intervals(truth):
+        assert sum(count >= 1 for count in counts[start:end]) >= 0.9 * (end - start)
+
+
+def test_demo_has_no_face_where_the_truth_has_none(demo):
+    counts, truth = demo
+    near = {i for start, end in intervals(truth) for i in range(start - EDGE_FRAMES, end + EDGE_FRAMES)}
+    assert [i for i, count in enumerate(counts) if count and i not in near] == []
