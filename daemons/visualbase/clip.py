@@ -87,11 +87,12 @@ class ClipTimeline:
     def lost(self, shown: Shown, reason: GapReason) -> None:
         """The frame's picture could not be had."""
         from_ns, to_ns = max(shown.header.t_ns, self.start_ns), min(shown.until_ns, self.end_ns)
-        previous = self.gaps[-1] if self.gaps else None
-        if previous is not None and previous.to_ns == from_ns and previous.reason == reason:
-            self.gaps[-1] = Gap(previous.from_ns, to_ns, reason)
-        else:
-            self.gaps.append(Gap(from_ns, to_ns, reason))
+        before = next((gap for gap in self.gaps if gap.to_ns == from_ns and gap.reason == reason), None)
+        if before is not None:
+            self.gaps.remove(before)
+            from_ns = before.from_ns
+        self.gaps.append(Gap(from_ns, to_ns, reason))
+        self.gaps.sort(key=lambda gap: gap.from_ns)  # what the frame's successor showed to be lacking is noted already
 
     @property
     def delivered(self) -> tuple[int, int] | None:

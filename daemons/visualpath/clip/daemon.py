@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+from pathlib import Path
 from typing import Any
 
 from visualbase.errors import MediaError
 from visualpath.clip.ledger import Ledger, LedgerError
-from visualpath.clip.recording import Recording, temporary_path
+from visualpath.clip.recording import Recording, find_saved, temporary_path
 from visualpath.clip.stream import ClipStream
 from visualpath.core.errors import CommandError, ConfigError
 from visualpath.runtime.main import run_daemon
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_LIMIT = 100
 """How many clips are listed unless told."""
+MAX_LIMIT = 10_000
 
 
 class ClipDaemon:
@@ -62,7 +64,11 @@ class ClipDaemon:
         """Take up what a crash interrupted, then work until stopped."""
         for trig in self._ledger.unfinished():
             log.info("taking up again: %s", trig)
-            self._start(trig)
+            found = find_saved(self._service.config.clips_dir, trig)
+            if found is None:
+                self._start(trig)
+            else:
+                self._saved(trig, *found)
         self._service.loop.run()
 
     def close(self) -> None:
@@ -127,12 +133,15 @@ class ClipDaemon:
                 recording.abort()
                 self._fail(recording.trig, str(error))
                 continue
-            relative = str(path.relative_to(self._service.config.clips_dir))
-            self._ledger.saved(recording.trig.trig_id, relative, sidecar)
-            self._service.counters["clips.saved"] += 1
-            gaps = ", ".join(f"{g['reason']} {(g['to'] - g['from']) / 1e9:.3f} s" for g in sidecar["gaps"])
-            log.info("saved %s: %d frames%s", relative, sidecar["frames"], f"; lacks {gaps}" if gaps else "")
-            self._service.emit("clip", {"trig_id": recording.trig.trig_id, "state": "saved", "path": relative})
+            self._saved(recording.trig, path, sidecar)
+
+    def _saved(self, trig: Trig, path: Path, sidecar: dict[str, Any]) -> None:
+        relative = str(path.relative_to(self._service.config.clips_dir))
+        self._ledger.saved(trig.trig_id, relative, sidecar)
+        self._service.counters["clips.saved"] += 1
+        gaps = ", ".join(f"{g['reason']} {(g['to'] - g['from']) / 1e9:.3f} s" for g in sidecar["gaps"])
+        log.info("saved %s: %d frames%s", relative, sidecar["frames"], f"; lacks {gaps}" if gaps else "")
+        self._service.emit("clip", {"trig_id": trig.trig_id, "state": "saved", "path": relative})
 
     def _fail(self, trig: Trig, why: str) -> None:
         log.error("no clip for %s: %s", trig, why)
@@ -150,8 +159,8 @@ class ClipDaemon:
 
     def _list_clips(self, args: dict[str, Any]) -> dict[str, Any]:
         limit = args.get("limit", DEFAULT_LIMIT)
-        if not isinstance(limit, int) or limit < 1:
-            raise CommandError("malformed", f"limit {limit!r} is no positive number")
+        if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+            raise CommandError("malformed", f"limit {limit!r} is no number from 1 to {MAX_LIMIT}")
         return {
             "dir": str(self._service.config.clips_dir),
             "triggers": self._ledger.triggers(limit),

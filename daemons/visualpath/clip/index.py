@@ -9,6 +9,10 @@ from visualbase.ring import RingReader
 from visualpath_protocol.messages import FrameHeader
 
 
+EPOCHS_KEPT = 4
+"""A stream that begins anew again and again must not pile up."""
+
+
 class FrameIndex:
     """Headers of one stream in order of (epoch, frame_id).
 
@@ -27,11 +31,6 @@ class FrameIndex:
         """The newest frame."""
         return self._headers[-1] if self._headers else None
 
-    def load(self) -> None:
-        """Take what lies in the ring already."""
-        for header in self._reader.scan():
-            self._append(header)
-
     def add(self, header: FrameHeader) -> list[FrameHeader]:
         """Take an announced frame; returns what is new: the frame, after those that were not announced but written."""
         last = self.last
@@ -46,6 +45,14 @@ class FrameIndex:
             self._append(each)
         return fresh
 
+    def catch_up(self) -> list[FrameHeader]:
+        """Take what was written and not announced; returns it."""
+        known = (-1, -1) if self.last is None else _order(self.last)
+        fresh = [header for header in self._reader.scan() if known < _order(header)]
+        for each in fresh:
+            self._append(each)
+        return fresh
+
     def frames_from(self, epoch: int, t_ns: int) -> list[FrameHeader]:
         """The frames of an epoch from the one that is shown at `t_ns` on."""
         frames = [header for header in self._headers if header.epoch == epoch]
@@ -53,6 +60,9 @@ class FrameIndex:
         return frames[first:]
 
     def _append(self, header: FrameHeader) -> None:
+        if self._headers and header.epoch != self._headers[-1].epoch:
+            kept = sorted({h.epoch for h in self._headers})[-EPOCHS_KEPT + 1 :]
+            self._headers = deque(h for h in self._headers if h.epoch in kept)
         self._headers.append(header)
         oldest_ns = header.t_ns - self._length_ns
         while self._headers[0].epoch == header.epoch and self._headers[0].t_ns < oldest_ns:

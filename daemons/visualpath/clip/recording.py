@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from visualbase.clip import ClipTimeline, GapReason, Shown
-from visualbase.errors import Evicted, MediaError
+from visualbase.errors import DamagedJpeg, Evicted, MediaError
 from visualbase.mux import MjpegMp4Writer
 from visualbase.ring import RingReader
 from visualpath.runtime.files import publish, sync_dir, write_durably
@@ -47,6 +48,7 @@ class Recording:
         self._temporary = temporary_path(clips_dir, trig.trig_id)
         self._writer: MjpegMp4Writer | None = None
         self._first: FrameHeader | None = None
+        self._sidecar_path: Path | None = None
         self._failure = ""
 
     def feed(self, header: FrameHeader) -> bool:
@@ -78,9 +80,10 @@ class Recording:
             path.parent.mkdir(parents=True, exist_ok=True)
             sync_dir(path.parent.parent)
             sidecar = self._sidecar(self._first, delivered, path, sha256)
-            publish(self._temporary, path)
-            write_durably(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode() + b"\n")
-        except OSError as error:
+            self._sidecar_path = path.with_suffix(".json")
+            write_durably(self._sidecar_path, json.dumps(sidecar, indent=1).encode() + b"\n")
+            publish(self._temporary, path)  # last: whoever finds the clip finds its sidecar
+        except (OSError, MediaError) as error:
             raise ClipFailed(f"cannot be written: {error}") from error
         return path, sidecar
 
@@ -89,19 +92,24 @@ class Recording:
         if self._writer is not None:
             self._writer.abort()
             self._writer = None
-        self._temporary.unlink(missing_ok=True)
+        for path in filter(None, (self._temporary, self._sidecar_path)):
+            with suppress(OSError):
+                path.unlink()
 
     def _take(self, shown: Shown | None) -> None:
         if shown is None or self._failure:
             return
-        payload = next(p for p in shown.header.payloads if p.kind == "jpeg")
-        try:
-            picture = self._reader.read(payload)
-        except Evicted:
-            self.timeline.lost(shown, "evicted")
+        payload = next((p for p in shown.header.payloads if p.kind == "jpeg"), None)
+        if payload is None:
+            self.timeline.lost(shown, "not_received")
             return
         try:
-            self._write(picture, shown.header)
+            self._write(self._reader.read(payload), shown.header)
+        except Evicted:
+            self.timeline.lost(shown, "evicted")
+        except DamagedJpeg as error:
+            log.warning("%s: %s", shown.header, error)
+            self.timeline.lost(shown, "not_received")
         except (OSError, MediaError) as error:
             self._failure = f"cannot be written: {error}"
         else:
@@ -111,8 +119,8 @@ class Recording:
         if self._writer is None:
             self._temporary.parent.mkdir(parents=True, exist_ok=True)
             self._writer = MjpegMp4Writer(self._temporary, width=header.width, height=header.height)
-            self._first = header
         self._writer.add(picture, header.t_ns)
+        self._first = self._first or header
 
     def _final_path(self, first: FrameHeader) -> Path:
         """A folder per UTC day of the first frame; the id makes the name unique, the rest is for people."""
@@ -144,3 +152,9 @@ class Recording:
 def temporary_path(clips_dir: Path, trig_id: str) -> Path:
     """Where a clip is written before it has its name; on the same file system, so that the rename is atomic."""
     return clips_dir / ".recording" / f"{trig_id}.mp4{TEMPORARY_SUFFIX}"
+
+
+def find_saved(clips_dir: Path, trig: Trig) -> tuple[Path, dict[str, Any]] | None:
+    """The clip and sidecar of a trigger, should they be on disk already: the ledger may not have heard of it."""
+    path = next(clips_dir.glob(f"*/*_{trig.trig_id}.mp4"), None)
+    return None if path is None else (path, json.loads(path.with_suffix(".json").read_bytes()))

@@ -30,7 +30,7 @@ class ClipStream:
         self._clips_dir = clips_dir
         self._reader = RingReader(ring_dir, name)
         self._index = FrameIndex(self._reader, ring_length_ns)
-        self._index.load()
+        self._index.catch_up()
         self._state: StreamState | None = None
         self._heard_ns: int | None = None
 
@@ -49,8 +49,11 @@ class ClipStream:
     def frame(self, header: FrameHeader, now: int) -> list[Recording]:
         """A frame was announced; returns the recordings that are complete."""
         self._heard_ns = now
+        return self._feed(self._index.add(header))
+
+    def _feed(self, headers: list[FrameHeader]) -> list[Recording]:
         done: list[Recording] = []
-        for fresh in self._index.add(header):
+        for fresh in headers:
             done += self._close((r for r in self.recordings if r.trig.epoch < fresh.epoch), "epoch_change")
             ready = [r for r in self.recordings if r.trig.epoch == fresh.epoch and r.feed(fresh)]
             self._drop(ready)
@@ -60,6 +63,9 @@ class ClipStream:
     def state(self, state: StreamState) -> list[Recording]:
         """The frame daemon says how the stream is; returns the recordings that this completes."""
         self._state = state
+        last = self._index.last
+        if state.state == "ended" and not (last and _same_frame(state, last)):
+            return self._feed(self._index.catch_up()) + self._close_if_over()
         return self._close_if_over()
 
     def tick(self, now: int) -> list[Recording]:

@@ -91,8 +91,12 @@ class _Rule:
         return trigger
 
     def _valid(self, values: Mapping[Signal, _Value], signal: Signal, t_ns: int) -> float | None:
+        known = self._known(values, signal, t_ns)
+        return None if known is None else known.value
+
+    def _known(self, values: Mapping[Signal, _Value], signal: Signal, t_ns: int) -> _Value | None:
         known = values.get(signal)
-        return known.value if known is not None and t_ns - known.t_ns <= self.config.max_gap_ns else None
+        return known if known is not None and t_ns - known.t_ns <= self.config.max_gap_ns else None
 
     def _trigger(self, values: Mapping[Signal, _Value], frame_id: int, t_ns: int, hold_from: int) -> Trigger:
         score = self._valid(values, self._score_signal, t_ns) if self._score_signal else 1.0
@@ -106,7 +110,7 @@ class _Rule:
             evidence=tuple(
                 EvidenceItem(source=signal[0], frame_id=known.frame_id, signal=signal[1], value=known.value)
                 for signal in self.signals
-                if (known := values.get(signal)) is not None
+                if (known := self._known(values, signal, t_ns)) is not None
             ),
         )
 

@@ -6,6 +6,7 @@ import re
 
 _NS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_TOO_LARGE = 2**63
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)\Z")
 
 
@@ -33,7 +34,10 @@ def _quantity(text: object, units: dict[str, int], what: str, examples: str) -> 
     match = _QUANTITY.match(text.strip()) if isinstance(text, str) else None
     if match is None or match[2] not in units:
         raise ValueError(f"{text!r} is no {what}: write a number and a unit ({', '.join(units)}), e.g. {examples}")
-    return round(float(match[1]) * units[match[2]])
+    quantity = float(match[1]) * units[match[2]]
+    if quantity >= _TOO_LARGE:
+        raise ValueError(f"{match[0][:32]!r} is no {what}: it is too large")
+    return round(quantity)
 
 
 def decode_quantity(kind: type, value: object) -> object:

@@ -148,11 +148,12 @@ class ExtractorDaemon:
         self._state = "stopping"
         self._reporter.bye("stopped")
         self._mailbox.close()
-        if self._busy_since_ns:
-            threading.Timer(STOP_PATIENCE_S, self._give_up).start()
+        patience = threading.Timer(STOP_PATIENCE_S, self._give_up)
+        patience.daemon = True  # an end that comes in time is not held up
+        patience.start()
 
     def _give_up(self) -> None:
-        log.error("one inference runs for %.0f s: ending without it", self._busy_ns() / 1e9)
+        log.error("the extractor is still at work %.0f s after the stop: ending without it", STOP_PATIENCE_S)
         os._exit(1)
 
     def _subscribe(self) -> None:

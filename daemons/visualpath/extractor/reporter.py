@@ -11,6 +11,7 @@ from typing import Any
 from visualpath.core.observation import Observation
 from visualpath.process.host import Handled
 from visualpath.runtime.service import Service
+from visualpath_protocol.codec import encode
 from visualpath_protocol.messages import (
     Bound,
     Bye,
@@ -22,7 +23,7 @@ from visualpath_protocol.messages import (
     Skip,
     SkipReason,
 )
-from visualpath_protocol.sockets import ZmqSocket
+from visualpath_protocol.sockets import OBSERVATIONS, ZmqSocket
 
 DETAIL_MAX = 2000
 
@@ -50,6 +51,7 @@ class Reporter:
         try:
             self._send("obs", obs)
         except (TypeError, ValueError) as error:  # data that has no form on the wire
+            self._sent[header.stream] -= 1  # its number was not used
             self.skipped(header, header, "error", f"data cannot be sent: {error}")
 
     def skipped(self, first: FrameHeader, last: FrameHeader, reason: SkipReason, detail: str = "") -> None:
@@ -114,7 +116,10 @@ class Reporter:
         }
 
     def _send(self, kind: str, message: Obs | Skip | Bound | Ping | Bye) -> None:
-        sent = self._service.send(self._socket, message)
+        data = encode(message)
+        if len(data) > OBSERVATIONS.max_bytes:
+            raise ValueError(f"{len(data)} bytes are more than the {OBSERVATIONS.max_bytes} that fusion takes")
+        sent = self._service.send(self._socket, data)
         self._service.counters[f"sent.{kind}" if sent else f"dropped.{kind}"] += 1
 
 

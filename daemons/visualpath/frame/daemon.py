@@ -25,7 +25,7 @@ from visualpath_protocol.sockets import FRAMES, HEADERS, topic
 log = logging.getLogger(__name__)
 
 STATE_INTERVAL_NS = 500 * NS_PER_MS
-_UNSUBSCRIBE, _SUBSCRIBE = 0, 1
+_UNSUBSCRIBE, _SUBSCRIBE = b"\0", b"\1"
 
 
 class FrameDaemon:
@@ -60,7 +60,7 @@ class FrameDaemon:
         self._capture.stop()
 
     def _on_subscription(self, parts: Parts) -> None:
-        action, name = parts[0][0], parts[0][1:]
+        action, name = parts[0][:1], parts[0][1:]
         if action == _SUBSCRIBE:
             self._subscribers[name] += 1
             if name == self._state_topic:
@@ -143,8 +143,12 @@ class FrameDaemon:
         self._service.counters["jpeg_bytes_sent"] += 0  # shown even while nobody has asked for pictures
         return {
             "stream": msgspec.to_builtins(self._state),
-            "subscribers": {name.replace(b"\0", b"/").decode(): n for name, n in self._subscribers.items() if n > 0},
+            "subscribers": {_readable(name): n for name, n in self._subscribers.items() if n > 0},
         }
+
+
+def _readable(subscription: bytes) -> str:
+    return subscription.replace(b"\0", b"/").decode(errors="backslashreplace")
 
 
 def _wanted_subscribers(config: Config, stream: str, header_topic: bytes, state_topic: bytes) -> dict[bytes, int]:

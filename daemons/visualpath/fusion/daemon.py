@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,13 +21,15 @@ from visualpath.runtime.main import run_daemon
 from visualpath.runtime.poll import Parts
 from visualpath.runtime.service import Service
 from visualpath_protocol.clock import mono_ns
-from visualpath_protocol.codec import Codec
+from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.endpoints import FUSION, frame_daemon
 from visualpath_protocol.errors import InvalidName
 from visualpath_protocol.messages import Bound, Bye, Obs, Ping, Skip, SourceMessage, StreamState, Trig, check_name
-from visualpath_protocol.sockets import HEADERS, OBSERVATIONS, topic
+from visualpath_protocol.sockets import HEADERS, OBSERVATIONS, TRIGGERS, topic
 
 log = logging.getLogger(__name__)
+
+T_NS_MAX = 2**63 - 1
 
 
 class FusionDaemon:
@@ -37,9 +40,13 @@ class FusionDaemon:
         config = service.config
         hang_timeouts_ns = {name: extractor.hang_timeout_ns for name, extractor in config.extractors.items()}
         self._sources = Sources(config.streams, hang_timeouts_ns)
-        self._streams = {stream: self._make_stream(config, stream) for stream in config.streams}
+        try:
+            self._streams = {stream: self._make_stream(config, stream) for stream in config.streams}
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(f"cannot use {outbox_path(config.state_dir)}: {error}") from error
         self._outbox = Outbox(outbox_path(config.state_dir), service, lambda ack: None)
         self._obs_codec = Codec(Obs, Skip, Bound, Ping, Bye, max_bytes=OBSERVATIONS.max_bytes)
+        self._trig_codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
         self._state_codec = Codec(StreamState, max_bytes=HEADERS.max_bytes)
         service.status = self._status
         service.command("register", self._register)
@@ -90,7 +97,7 @@ class FusionDaemon:
         if not self._sources.accepts(message.source, message.instance):
             self._service.refusals.add("refused.obs.name-taken", message)
             return
-        self._sources.account(message.source, message.stream, message.seq)
+        self._apply(self._sources.account(message.source, message.stream, message.seq, now), now)
         counters = self._service.counters
         if isinstance(message, Obs):
             counters[f"obs.{message.source}"] += 1
@@ -124,7 +131,7 @@ class FusionDaemon:
         if state is None or state.last_t_ns is None or state.last_frame_id is None:
             raise CommandError("no-frames", f"stream {stream.stream} has no frames yet")
         t_ns = args.get("t_ns", state.last_t_ns)
-        if not isinstance(t_ns, int) or t_ns < 0:
+        if type(t_ns) is not int or not 0 <= t_ns <= T_NS_MAX:
             raise CommandError("malformed", f"t_ns {t_ns!r} is no time in ns")
         try:
             label = check_name("label", str(args.get("label", "manual")))
@@ -161,10 +168,21 @@ class FusionDaemon:
 
     def _send(self, triggers: list[Trig]) -> None:
         for trig in triggers:
+            if not self._can_travel(trig):
+                continue
             log.info("%s: %s", trig, trig.reason)
             self._service.counters["triggers"] += 1
             self._outbox.put(trig)
             self._service.emit("trigger", trig)
+
+    def _can_travel(self, trig: Trig) -> bool:
+        """Whether the clip daemon could read it. A plug-in may have said anything; it would be sent again for ever."""
+        try:
+            body = encode(trig)
+        except TypeError as error:
+            self._service.refusals.add("refused.trigger.malformed", error)
+            return False
+        return self._service.decode(self._trig_codec, body, "trigger") is not None
 
     def _status(self) -> dict[str, Any]:
         return {

@@ -22,6 +22,7 @@ from visualpath.runtime.service import Service
 from visualpath_protocol.clock import NS_PER_MS
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.endpoints import CLIP, FUSION
+from visualpath_protocol.errors import ProtocolError
 from visualpath_protocol.messages import Ack, Trig
 from visualpath_protocol.sockets import TRIGGERS
 
@@ -108,9 +109,13 @@ class Outbox(threading.Thread):
 
     def _load(self) -> None:
         codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
-        for (body,) in self._database.execute("SELECT body FROM outbox ORDER BY rowid"):
-            trig = codec.decode(body)
-            self._pending[trig.trig_id, trig.revision] = _Pending(trig)
+        for trig_id, revision, body in self._database.execute("SELECT * FROM outbox ORDER BY rowid").fetchall():
+            try:
+                self._pending[trig_id, revision] = _Pending(codec.decode(body))
+            except ProtocolError as error:
+                self._counters["lost.trigger"] += 1
+                log.error("stored trigger %s cannot be read and is lost: %s", trig_id, error)
+                self._delete_row((trig_id, revision))
         if self._pending:
             log.info("%d triggers of an earlier run are still to be delivered", len(self._pending))
 
@@ -139,8 +144,15 @@ class Outbox(threading.Thread):
 
     def _forget(self, key: Key) -> None:
         del self._pending[key]
-        with self._database:
-            self._database.execute("DELETE FROM outbox WHERE trig_id = ? AND revision = ?", key)
+        self._delete_row(key)
+
+    def _delete_row(self, key: Key) -> None:
+        try:
+            with self._database:
+                self._database.execute("DELETE FROM outbox WHERE trig_id = ? AND revision = ?", key)
+        except sqlite3.Error as error:
+            self._counters["outbox.not_deleted"] += 1
+            log.error("%s cannot be deleted (%s): it will be sent once more after a restart", key[0], error)
 
     def _send_due(self, now: int) -> None:
         for pending in list(self._pending.values())[:IN_FLIGHT]:

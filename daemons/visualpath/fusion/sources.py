@@ -18,6 +18,10 @@ LEASE_NS = 3 * 500 * NS_PER_MS
 """Three PINGs missed."""
 
 
+COUNT_MAX = 2**63 - 1
+"""The wire's largest count."""
+
+
 @dataclass(frozen=True)
 class Up:
     """The source takes part from now on."""
@@ -79,25 +83,30 @@ class Sources:
         """A PING is a complete registration; one of a second live instance is ignored."""
         if self._other_instance_lives(ping, now):
             return []
+        changes: list[Change] = []
         source = self._sources.get(ping.source)
         if source is None or source.ping.instance != ping.instance:
+            changes = self._settle(source, now) if source is not None else []
             source = self._sources[ping.source] = _Source(ping, now)
         source.ping, source.heard_ns = ping, now
         self._count_lost_tail(source)
-        return self._settle(source, now)
+        return changes + self._settle(source, now)
 
     def accepts(self, source: str, instance: str) -> bool:
         """Whether messages of this instance are taken: not while another instance holds the name."""
         known = self._sources.get(source)
         return known is None or known.ping.instance == instance
 
-    def account(self, source: str, stream: str, seq: int) -> None:
-        """Take note of a sequence number; a jump forward counts what was lost."""
+    def account(self, source: str, stream: str, seq: int, now: int) -> list[Change]:
+        """Take note of a message: it renews the lease, and a jump forward of its number counts what was lost."""
         known = self._sources.get(source)
-        if known is not None:
-            expected = known.next_seq.get(stream, seq)
-            self.lost[source] += max(0, seq - expected)
-            known.next_seq[stream] = max(expected, seq + 1)
+        if known is None:
+            return []
+        expected = known.next_seq.get(stream, seq)
+        self._lose(source, seq - expected)
+        known.next_seq[stream] = max(expected, seq + 1)
+        known.heard_ns = now
+        return self._settle(known, now)
 
     def leave(self, source: str, instance: str) -> list[Change]:
         """An orderly end."""
@@ -154,5 +163,8 @@ class Sources:
         """A PING says how many numbers were used; it travels behind the messages that used them."""
         for stream, sent in source.ping.sent.items():
             expected = source.next_seq.get(stream, sent)
-            self.lost[source.ping.source] += max(0, sent - expected)
+            self._lose(source.ping.source, sent - expected)
             source.next_seq[stream] = max(expected, sent)
+
+    def _lose(self, source: str, messages: int) -> None:
+        self.lost[source] = min(self.lost[source] + max(0, messages), COUNT_MAX)

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 MAX_SKIPPED_AT_ONCE = 256
 """Only the newest frames of a long skip matter: the aligner keeps no more."""
 
+TEXT_MAX = 2000
+"""Characters of a reason on the wire: a rule's is as long as its condition."""
+
 Firings = dict[str, tuple[int, int]]
 """By label: epoch and t_end_ns of the last firing."""
 
@@ -188,7 +191,7 @@ class StreamFusion:
             stream=self.stream,
             epoch=epoch,
             label=trigger.label,
-            reason=trigger.reason,
+            reason=trigger.reason[:TEXT_MAX],
             score=trigger.score,
             frame_id=trigger.frame_id,
             t_start_ns=trigger.t_start_ns,

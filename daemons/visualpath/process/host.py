@@ -6,6 +6,7 @@ stream; models are loaded once and shared.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from visualbase.frame import Frame
 from visualpath.core.errors import ExtractionError, PluginError
 from visualpath.core.extractor import BaseExtractor
 from visualpath.core.observation import Observation
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +64,25 @@ class ExtractorHost:
         Raises:
             ExtractionError: the extractor raised, or returned what cannot go on.
         """
-        extractor = self._of_stream(frame)
         started = time.perf_counter_ns()
         try:
-            extracted = extractor.extract(frame)
+            extracted = self._of_stream(frame).extract(frame)
         except Exception as error:
             raise ExtractionError(f"{type(error).__name__}: {error}") from error
         extract_ms = (time.perf_counter_ns() - started) / 1e6
-        if extracted is None:
-            extracted = []
-        elif isinstance(extracted, Observation):
-            extracted = [extracted]
-        return Handled([self._complete(observation, frame) for observation in extracted], extract_ms)
+        observations = extracted if isinstance(extracted, (list, tuple)) else [] if extracted is None else [extracted]
+        return Handled([self._complete(observation, frame) for observation in observations], extract_ms)
 
     def close(self) -> None:
         """Close all extractor objects, then the shared models."""
-        for extractor in self._by_stream.values():
-            extractor.close()
+        closes = [extractor.close for extractor in self._by_stream.values()]
         self._by_stream.clear()
-        close_models = getattr(self._models, "close", None)
-        if callable(close_models):
-            close_models()
+        for close in (*closes, getattr(self._models, "close", None)):
+            try:
+                if callable(close):
+                    close()
+            except Exception:
+                log.exception("extractor %r cannot be closed", self.source)
 
     def _make(self, stream: str) -> BaseExtractor:
         extractor = self.extractor(self._config)
@@ -108,9 +109,12 @@ class ExtractorHost:
         observation.frame_id = frame.frame_id
         observation.t_ns = frame.t_ns
         try:
-            observation.signals = {name: float(value) for name, value in observation.signals.items()}
-        except (TypeError, ValueError) as error:
-            raise ExtractionError(f"signals must be numbers: {error}") from error
+            signals = {name: float(value) for name, value in observation.signals.items()}
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            raise ExtractionError(f"signals must be numbers by name: {error}") from error
+        if not all(isinstance(name, str) for name in signals):
+            raise ExtractionError(f"signals must be numbers by name, not by {', '.join(map(repr, signals))}")
+        observation.signals = signals
         for name, value in observation.signals.items():
             if not math.isfinite(value):
                 raise ExtractionError(f"signal {name!r} is {value}; signals must be finite")

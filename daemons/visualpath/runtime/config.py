@@ -18,9 +18,10 @@ from visualpath.core.errors import ConfigError, RuleError
 from visualpath.core.rules import RuleConfig
 from visualpath.core.units import Duration, Size, decode_quantity
 from visualpath.runtime.yaml_source import Key, YamlSource
-from visualpath_protocol.endpoints import Endpoints, default_run_dir
-from visualpath_protocol.errors import InvalidName
+from visualpath_protocol.endpoints import CLIP, FUSION, Endpoints, default_run_dir, extractor_daemon, frame_daemon
+from visualpath_protocol.errors import EndpointError, InvalidName
 from visualpath_protocol.messages import check_name
+from visualpath_protocol.sockets import LINKS
 
 S = TypeVar("S")
 
@@ -184,6 +185,7 @@ def load_config(path: Path) -> Config:
         log=root.log,
     )
     _check(config, source)
+    _check_endpoints(config, source)
     return _with_absolute_sources(config, base)
 
 
@@ -242,6 +244,11 @@ def _check(config: Config, source: YamlSource) -> None:
                 check()
             except RuleError as error:
                 raise source.error(("fusion", "rules", index, key), str(error)) from error
+    labels = [rule.label for rule in config.fusion.rules]
+    for index, label in enumerate(labels):
+        if label in labels[:index]:  # the label is part of a trigger's id, and of the memory of firings
+            message = f"{label!r} is another rule's label already: join the two with any"
+            raise source.error(("fusion", "rules", index, "label"), message)
     needed_ns = config.clip.pre_ns + config.clip.post_ns
     if config.ring.length_ns <= needed_ns:
         raise source.error(
@@ -250,3 +257,13 @@ def _check(config: Config, source: YamlSource) -> None:
         )
     if not config.streams:
         raise ConfigError(f"{source.path}: no streams: name at least one under `streams:`")
+
+
+def _check_endpoints(config: Config, source: YamlSource) -> None:
+    endpoints = config.endpoints()
+    for daemon in (CLIP, FUSION, *map(extractor_daemon, config.extractors), *map(frame_daemon, config.streams)):
+        try:
+            for link in LINKS:
+                endpoints.address(daemon, link.name)
+        except EndpointError as error:
+            raise source.error(("run_dir",), str(error)) from None

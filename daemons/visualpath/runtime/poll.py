@@ -122,5 +122,6 @@ class PollLoop:
             callback(now)
         for timer in self._timers:
             if now >= timer.due_ns:
-                timer.due_ns = max(timer.due_ns + timer.interval_ns, now)
+                passed = (now - timer.due_ns) // timer.interval_ns + 1  # what was missed is not made up for
+                timer.due_ns += passed * timer.interval_ns
                 timer.callback(now)

@@ -23,6 +23,6 @@ class Refusals:
 
     def report(self, _now: int) -> None:
         """Log what has been refused since the last report."""
-        for reason, (times, detail) in self._recent.items():
+        recent, self._recent = self._recent, {}
+        for reason, (times, detail) in list(recent.items()):  # another thread may be adding
             log.warning("%s x %d, last: %s", reason, times, detail)
-        self._recent.clear()

@@ -18,12 +18,15 @@ from visualpath.runtime.refusals import Refusals
 from visualpath_protocol import PROTOCOL_VERSION
 from visualpath_protocol.clock import NS_PER_S, mono_ns, wall_ns
 from visualpath_protocol.codec import Codec, encode
-from visualpath_protocol.errors import OversizedMessage, ProtocolError, VersionMismatch
+from visualpath_protocol.errors import EndpointError, OversizedMessage, ProtocolError, VersionMismatch
 from visualpath_protocol.messages import Command, ErrorBody, Event, Message, Reply
 from visualpath_protocol.security import FolderClaim
 from visualpath_protocol.sockets import CONTROL, TAP, Link, ZmqContext, ZmqSocket, bind, connect
 
 log = logging.getLogger(__name__)
+
+COUNT_MAX = 2**63 - 1
+"""The wire's largest count: what others say they lost or skipped can add up to more."""
 
 CommandHandler = Callable[[dict[str, Any]], Any]
 
@@ -46,17 +49,21 @@ class Service:
         self.name = name
         self.config = config
         self.endpoints = config.endpoints()
+        self._claim = FolderClaim(self.endpoints.folder(name))
         self.loop = PollLoop()
         self.counters: Counter[str] = Counter()
         self.refusals = Refusals(self.counters)
         self.status: Callable[[], dict[str, Any]] = dict
         self._started_ns = mono_ns()
         self._commands: dict[str, CommandHandler] = {"status": self._status}
-        self._claim = FolderClaim(self.endpoints.folder(name))
         self._context: ZmqContext = zmq.Context()
         self._sockets: list[ZmqSocket] = []
-        self._control = self.bind(CONTROL)
-        self._tap = self.bind(TAP)
+        try:
+            self._control = self.bind(CONTROL)
+            self._tap = self.bind(TAP)
+        except EndpointError:
+            self.close()
+            raise
         self._command_codec = Codec(Command, max_bytes=CONTROL.max_bytes)
         self.loop.watch(self._control, self._on_command)
         self.loop.watch(self._tap, lambda _parts: None)
@@ -162,7 +169,7 @@ class Service:
             "uptime_ns": mono_ns() - self._started_ns,
             "rss_bytes": resident_bytes(),
             **self.status(),
-            "counters": dict(self.counters),
+            "counters": {name: min(count, COUNT_MAX) for name, count in list(self.counters.items())},
         }
 
 

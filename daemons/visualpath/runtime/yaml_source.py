@@ -35,6 +35,11 @@ class YamlSource:
         self._constructor = yaml.SafeLoader("")
         try:
             node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            if not isinstance(node, yaml.MappingNode):
+                raise ConfigError(f"{path}:1: must be a mapping of sections (streams:, extractors:, fusion:, ...)")
+            self.data: dict[str, Any] = self._build_mapping(node, ())
+        except RecursionError:
+            raise ConfigError(f"{path}: is nested too deeply, or a part of it contains itself") from None
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
@@ -42,10 +47,8 @@ class YamlSource:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f":{mark.line + 1}" if mark else ""
-            raise ConfigError(f"{path}{where}: {getattr(error, 'problem', None) or error}") from error
-        if not isinstance(node, yaml.MappingNode):
-            raise ConfigError(f"{path}:1: must be a mapping of sections (streams:, extractors:, fusion:, ...)")
-        self.data: dict[str, Any] = self._build(node, ())
+            problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+            raise ConfigError(f"{path}{where}: {problem}") from error
 
     def error(self, key: Key, message: str) -> ConfigError:
         """A ConfigError that says file, line and key."""
@@ -59,7 +62,10 @@ class YamlSource:
             return self._build_mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
             return [self._build(item, (*key, index)) for index, item in enumerate(node.value)]
-        value = self._constructor.construct_object(node, deep=True)
+        try:
+            value = self._constructor.construct_object(node, deep=True)
+        except Exception as error:  # PyYAML's constructors raise whatever int(), date() and their tables do
+            raise self.error(key, f"{str(node.value)[:32]!r} is no {node.tag.rpartition(':')[2]}") from error
         return _VARIABLE.sub(lambda match: self._variable(match[1], key), value) if isinstance(value, str) else value
 
     def _build_mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:

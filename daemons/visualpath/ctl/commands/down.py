@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from visualpath.ctl.console import Vpctl, pass_vpctl
+from visualpath.core.errors import VisualpathError
+from visualpath.ctl.console import EXIT_REFUSED, Vpctl, pass_vpctl
 from visualpath.ctl.supervisor import LocalSupervisor
 
 
@@ -12,5 +13,8 @@ from visualpath.ctl.supervisor import LocalSupervisor
 @pass_vpctl
 def command(vpctl: Vpctl) -> None:
     """Stop all daemons on this machine; does nothing if none run."""
-    stopped = LocalSupervisor(vpctl.config).stop()
+    try:
+        stopped = LocalSupervisor(vpctl.config).stop()
+    except VisualpathError as error:
+        vpctl.fail(str(error), EXIT_REFUSED)
     vpctl.show({"down": True, "stopped": stopped}, "stopped" if stopped else "nothing ran")

@@ -1,0 +1,452 @@
+"""The real extractor daemon with a plug-in made for the test, which plays the frame daemon and fusion."""
+
+import time
+from collections import Counter
+from textwrap import dedent
+
+import msgspec
+import pytest
+
+from visualpath_protocol.codec import Codec, encode
+from visualpath_protocol.messages import Bound, Bye, Command, ErrorBody, Obs, Ping, Reply, Skip
+from visualpath_protocol.sockets import CONTROL, OBSERVATIONS
+
+OBS_CODEC = Codec(Obs, Skip, Bound, Ping, Bye, max_bytes=OBSERVATIONS.max_bytes)
+COMMAND_CODEC = Codec(Command, max_bytes=CONTROL.max_bytes)
+
+PLUGIN = """
+    import time
+    from pathlib import Path
+
+    import numpy as np
+
+    from visualpath.core.extractor import BaseExtractor
+    from visualpath.core.observation import Observation
+
+
+    class Scripted(BaseExtractor):
+        version = "9.8.7"
+
+        def extract(self, frame):
+            if frame.frame_id in self.config.get("fails_at", []):
+                raise RuntimeError(f"cannot look at {frame.frame_id}")
+            if frame.frame_id in self.config.get("answers_wrongly_at", []):
+                return 42
+            if frame.frame_id in self.config.get("holds_at", []):
+                while not Path(self.config["release"]).exists():
+                    time.sleep(0.005)
+            box = np.array([1, 2, 3, 4], np.float32)
+            return Observation(signals={"id": np.float64(frame.frame_id)}, data={"box": box}, metadata={"m": "x"})
+
+
+    class Fussy(BaseExtractor):
+        def __init__(self, config=None):
+            raise ValueError("threshold must be below 1")
+
+        def extract(self, frame):
+            return None
+"""
+
+ENTRY_POINTS = """
+    [visualpath.extractors]
+    scripted = scripted_plugin:Scripted
+    fussy = scripted_plugin:Fussy
+    broken = broken_plugin:Broken
+    stranger = pathlib:Path
+"""
+
+
+@pytest.fixture
+def plugins(short_dir):
+    """A folder for PYTHONPATH that has the plug-ins installed."""
+    folder = short_dir / "plugins"
+    info = folder / "xyz-0.dist-info"
+    info.mkdir(parents=True)
+    (folder / "scripted_plugin.py").write_text(dedent(PLUGIN))
+    (folder / "broken_plugin.py").write_text("import no_such_library\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: xyz\nVersion: 0\n")
+    (info / "entry_points.txt").write_text(dedent(ENTRY_POINTS))
+    return folder
+
+
+class Fusion:
+    """What an extractor daemon sees of fusion."""
+
+    def __init__(self, links):
+        self._obs = links.bind(OBSERVATIONS, "fusion")
+        self._control = links.bind(CONTROL, "fusion")
+        self.messages = []
+
+    def receive_register(self):
+        """The next REGISTER: who asks, the id, and the registration."""
+        assert self._control.poll(10_000), "no REGISTER"
+        identity, body = self._control.recv_multipart()
+        command = COMMAND_CODEC.decode(body)
+        assert command.name == "register"
+        return identity, command.id, msgspec.convert(command.args, Ping)
+
+    def accept(self):
+        """Answer a REGISTER; returns the registration."""
+        identity, command_id, ping = self.receive_register()
+        self._control.send_multipart([identity, encode(Reply(id=command_id, ok=True, result={}))])
+        return ping
+
+    def refuse(self, why):
+        identity, command_id, _ = self.receive_register()
+        reply = Reply(id=command_id, ok=False, error=ErrorBody(code="name-taken", message=why))
+        self._control.send_multipart([identity, encode(reply)])
+
+    def until(self, condition):
+        """Take messages until the condition on this object holds; returns what it gave."""
+        deadline = time.monotonic() + 15
+        while not (value := condition(self)):
+            assert time.monotonic() < deadline, f"not in time: {[str(m) for m in self.messages[-8:]]}"
+            if self._obs.poll(100):
+                self.messages.append(OBS_CODEC.decode(self._obs.recv()))
+        return value
+
+    def of(self, kind):
+        return [message for message in self.messages if type(message) is kind]
+
+    def first(self, kind):
+        return self.until(lambda f: f.of(kind))[0]
+
+    def about(self, frame_id):
+        """The OBS or SKIP of a frame, once it is there."""
+
+        def found(fusion):
+            hits = [m for m in fusion.of(Obs) if m.frame_id == frame_id]
+            return hits + [m for m in fusion.of(Skip) if m.first_frame_id <= frame_id <= m.last_frame_id]
+
+        return self.until(found)[0]
+
+    def settled(self):
+        """How often each frame was reported or skipped."""
+        times = Counter(message.frame_id for message in self.of(Obs))
+        for skip in self.of(Skip):
+            times.update(range(skip.first_frame_id, skip.last_frame_id + 1))
+        return times
+
+
+@pytest.fixture
+def fusion(links):
+    return Fusion(links)
+
+
+@pytest.fixture
+def camera(fake_stream):
+    return fake_stream("cam1")
+
+
+@pytest.fixture
+def release(short_dir):
+    """The file whose coming lets a held inference go on."""
+    return short_dir / "release"
+
+
+@pytest.fixture
+def start(start_daemon, write_config, plugins, release):
+    """Start the daemon of the extractor `probe`."""
+
+    def start(plugin="scripted", **config):
+        settings = ", ".join(f"{key}: {list(value)}" for key, value in config.items())
+        path = write_config(f"""
+            state_dir: state
+            ring: {{dir: ring, length: 30s}}
+            streams:
+              cam1: {{source: none.mp4}}
+            extractors:
+              probe: {{plugin: {plugin}, config: {{release: "{release}", {settings}}}}}
+        """)
+        return start_daemon("extractor", path, "probe", PYTHONPATH=str(plugins))
+
+    return start
+
+
+@pytest.fixture
+def running(start, fusion, camera):
+    """Start it, accept it, and wait until it listens to the stream."""
+
+    def running(**config):
+        daemon = start(**config)
+        fusion.accept()
+        camera.await_subscribers()
+        return daemon
+
+    return running
+
+
+# Registration -----------------------------------------------------------------------------------
+
+
+def test_a_registration_is_complete(start, fusion, camera):
+    start()
+    ping = fusion.receive_register()[2]
+    assert (ping.source, ping.streams, ping.expected, ping.state) == ("probe", ["cam1"], True, "ready")
+
+
+def test_no_frame_is_taken_before_fusion_has_accepted(start, fusion, camera):
+    start()
+    for _ in range(2):  # it asks again
+        fusion.receive_register()
+    assert not camera._socket.poll(0)
+    fusion.accept()
+    camera.await_subscribers()
+
+
+def test_a_refused_source_asks_again_and_says_why_it_was_refused(start, fusion, camera):
+    daemon = start()
+    fusion.refuse("another live instance is called probe")
+    fusion.accept()
+    camera.await_subscribers()
+    assert "refused by fusion: another live instance is called probe" in daemon.log()
+
+
+def test_pings_come_while_the_source_waits_to_be_accepted(start, fusion, camera):
+    start()
+    assert fusion.first(Ping).source == "probe"
+
+
+# Observations -----------------------------------------------------------------------------------
+
+
+def test_a_frame_becomes_an_observation(running, fusion, camera):
+    running()
+    [header] = camera.frames(0, 0)
+    obs = fusion.about(0)
+    assert (obs.source, obs.stream, obs.epoch, obs.t_ns, obs.mono_ns) == ("probe", "cam1", 1, 0, header.mono_ns)
+
+
+def test_an_observation_carries_what_the_plugin_found(running, fusion, camera):
+    running()
+    camera.frames(3, 3)
+    [body] = fusion.about(3).observations
+    assert (body.signals, body.data["box"].tolist(), body.metadata) == ({"id": 3.0}, [1.0, 2.0, 3.0, 4.0], {"m": "x"})
+
+
+def test_an_observation_says_how_long_it_took(running, fusion, camera):
+    running()
+    camera.frames(0, 0)
+    assert set(fusion.about(0).timing) == {"decode_ms", "extract_ms"}
+
+
+def test_a_bound_comes_at_each_pick_before_its_observation(running, fusion, camera):
+    running()
+    for n in range(3):
+        camera.frames(n, n)
+        fusion.about(n)
+    kinds = [(type(m), m.t_ns) for m in fusion.messages if isinstance(m, Obs | Bound)]
+    assert kinds == [(kind, n * camera.FRAME_NS) for n in range(3) for kind in (Bound, Obs)]
+
+
+def test_a_bound_comes_while_the_inference_still_runs(running, fusion, camera):
+    running(holds_at=[0])
+    camera.frames(0, 0)
+    assert fusion.first(Bound).t_ns == 0
+    assert fusion.of(Obs) == []
+
+
+def test_sequence_numbers_have_no_holes(running, fusion, camera):
+    running(fails_at=[1])
+    for n in (0, 1, 4):
+        camera.frames(n, n)
+        fusion.about(n)
+    numbers = [message.seq for message in fusion.messages if not isinstance(message, Ping)]
+    assert numbers == list(range(len(numbers)))
+
+
+# Skips ------------------------------------------------------------------------------------------
+
+
+def test_a_failed_inference_is_a_skip_with_the_reason(running, fusion, camera):
+    running(fails_at=[0])
+    camera.frames(0, 0)
+    skip = fusion.about(0)
+    assert (skip.reason, skip.detail) == ("error", "RuntimeError: cannot look at 0")
+
+
+@pytest.mark.parametrize("trouble", ["fails_at", "answers_wrongly_at"])
+def test_a_failed_inference_does_not_end_the_daemon(running, fusion, camera, trouble):
+    running(**{trouble: [0]})
+    camera.frames(0, 0)
+    fusion.about(0)
+    camera.frames(1, 1)
+    assert type(fusion.about(1)) is Obs
+
+
+def test_a_damaged_picture_is_a_skip(running, fusion, camera):
+    running()
+    camera.announce(camera.write(0, jpeg=b"no picture"))
+    assert fusion.about(0).reason == "error"
+
+
+def test_an_evicted_picture_is_a_skip(running, fusion, camera):
+    running()
+    header = camera.write(0)
+    camera.segment(header).unlink()
+    camera.announce(header)
+    assert fusion.about(0).reason == "evicted"
+
+
+def test_a_header_without_payload_is_a_skip(running, fusion, camera):
+    running()
+    camera.announce(msgspec.structs.replace(camera.write(0), payloads=[]))
+    assert fusion.about(0).reason == "error"
+
+
+def test_frames_that_did_not_arrive_are_a_skip(running, fusion, camera):
+    running()
+    camera.frames(0, 0)
+    fusion.about(0)
+    camera.frames(4, 4)
+    skip = fusion.about(1)
+    assert (skip.reason, skip.first_frame_id, skip.last_frame_id) == ("gap", 1, 3)
+
+
+def test_a_new_epoch_is_no_gap(running, fusion, camera):
+    running()
+    camera.frames(7, 7)
+    fusion.about(7)
+    camera.begin(2)
+    camera.frames(0, 0)
+    fusion.about(0)
+    assert fusion.of(Skip) == []
+
+
+def test_a_frame_that_is_replaced_while_it_waits_is_a_skip_at_once(running, fusion, camera):
+    running(holds_at=[0])
+    camera.frames(0, 0)
+    fusion.first(Bound)
+    camera.frames(1, 2)
+    assert fusion.about(1).reason == "backpressure"
+    assert fusion.of(Obs) == []
+
+
+def test_the_newest_frame_is_worked_on_after_a_slow_one(running, fusion, camera, release):
+    running(holds_at=[0])
+    camera.frames(0, 0)
+    fusion.first(Bound)
+    camera.frames(1, 9)
+    fusion.about(8)
+    release.touch()
+    assert type(fusion.about(9)) is Obs
+
+
+def test_every_frame_is_observed_or_skipped_and_none_twice(running, fusion, camera, release):
+    running(holds_at=[0], fails_at=range(10, 200, 3))
+    for n in range(200):
+        if n % 7 != 3 or n > 190:
+            camera.frames(n, n)
+        else:
+            camera.write(n)
+        if n == 100:
+            release.touch()
+        fusion.until(lambda f, n=n: len(f.settled()) >= n - 3)  # one in work, one waits, one is not known to be lost
+    fusion.until(lambda f: len(f.settled()) == 200)
+    assert set(fusion.settled().values()) == {1}
+
+
+def test_garbage_in_place_of_a_header_is_counted_and_the_daemon_lives(running, fusion, camera, counter, wait_for):
+    running()
+    camera.send("h", b"garbage")
+    wait_for(lambda: counter("extractor-probe", "refused.headers.malformed") == 1)
+    camera.frames(0, 0)
+    assert type(fusion.about(0)) is Obs
+
+
+# Signs of life ----------------------------------------------------------------------------------
+
+
+def test_pings_during_an_inference_say_how_long_it_has_run(running, fusion, camera):
+    running(holds_at=[0])
+    camera.frames(0, 0)
+    fusion.first(Bound)
+    busy = fusion.until(lambda f: len(found := [p.busy_ns for p in f.of(Ping) if p.busy_ns]) >= 2 and found)
+    assert busy[1] - busy[0] > 200_000_000
+
+
+def test_busy_ns_is_0_when_the_inference_is_over(running, fusion, camera, release):
+    running(holds_at=[0])
+    camera.frames(0, 0)
+    fusion.until(lambda f: [p for p in f.of(Ping) if p.busy_ns])
+    release.touch()
+    fusion.about(0)
+    count = len(fusion.of(Ping))
+    assert fusion.until(lambda f: f.of(Ping)[count:])[0].busy_ns == 0
+
+
+def test_a_ping_says_how_many_numbers_were_used(running, fusion, camera):
+    running()
+    camera.frames(0, 0)
+    fusion.about(0)
+    count = len(fusion.of(Ping))
+    assert fusion.until(lambda f: f.of(Ping)[count:])[0].sent == {"cam1": 2}
+
+
+# The end ----------------------------------------------------------------------------------------
+
+
+def test_an_orderly_stop_says_bye_and_ends_with_0(running, fusion):
+    daemon = running()
+    assert daemon.stop() == 0
+    assert fusion.first(Bye).source == "probe"
+
+
+def test_bye_comes_while_an_inference_still_runs(running, fusion, camera):
+    daemon = running(holds_at=[0])
+    camera.frames(0, 0)
+    fusion.first(Bound)
+    daemon.process.terminate()
+    fusion.first(Bye)
+    assert daemon.alive()
+
+
+def test_a_stop_during_an_inference_that_ends_in_time_ends_with_0(running, fusion, camera, release):
+    daemon = running(holds_at=[0])
+    camera.frames(0, 0)
+    fusion.first(Bound)
+    daemon.process.terminate()
+    fusion.first(Bye)
+    release.touch()
+    assert daemon.wait(4) == 0
+
+
+def test_a_stop_during_an_inference_that_hangs_ends_when_patience_does(running, fusion, camera):
+    daemon = running(holds_at=[0])
+    camera.frames(0, 0)
+    fusion.first(Bound)
+    assert daemon.stop(10) == 1
+    assert "ending without it" in daemon.log()
+
+
+def test_a_stop_before_fusion_is_there_ends_with_0(start, wait_for):
+    daemon = start()
+    wait_for(lambda: "ready after" in daemon.log())
+    assert daemon.stop() == 0
+
+
+# What keeps it from starting --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("plugin", "cause"),
+    [
+        ("broken", "plug-in 'broken' (broken_plugin:Broken) cannot be imported: ModuleNotFoundError"),
+        ("fussy", "extractor 'probe' cannot start: ValueError: threshold must be below 1"),
+        ("stranger", "plug-in 'stranger' (pathlib:Path) is no BaseExtractor"),
+        ("absent", "no plug-in 'absent' in the group visualpath.extractors of this venv; installed here: broken"),
+    ],
+)
+def test_a_plugin_that_cannot_start_ends_it_with_78_and_the_cause_in_one_line(start, plugin, cause):
+    daemon = start(plugin)
+    assert daemon.wait() == 78
+    [line] = [line for line in daemon.log().splitlines() if "ERROR" in line]
+    assert cause in line
+    assert "Traceback" not in daemon.log()
+
+
+def test_an_extractor_that_the_configuration_does_not_name_is_refused(start_daemon, write_config):
+    path = write_config("streams: {cam1: {source: none.mp4}}\nring: {dir: ring, length: 30s}")
+    daemon = start_daemon("extractor", path, "probe")
+    assert daemon.wait() == 78
+    assert "extractors: no 'probe' here" in daemon.log()

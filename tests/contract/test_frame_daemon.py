@@ -1,0 +1,391 @@
+"""The real frame daemon on a small video; the test plays its subscribers."""
+
+import time
+from dataclasses import dataclass, field
+
+import av
+import msgspec
+import numpy as np
+import pytest
+import zmq
+
+from visualbase import jpeg
+from visualbase.ring import RingReader
+from visualpath_protocol.codec import Codec
+from visualpath_protocol.messages import FrameHeader, StreamState
+from visualpath_protocol.sockets import FRAMES, HEADERS, topic
+
+FPS, FRAMES_IN_FILE, WIDTH, HEIGHT = 25, 20, 96, 64
+CODEC = Codec(FrameHeader, StreamState, max_bytes=HEADERS.max_bytes)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """20 frames at 25 fps, each brighter than the one before."""
+    path = tmp_path_factory.mktemp("video") / "rising.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for number in range(FRAMES_IN_FILE):
+            pixels = np.full((HEIGHT, WIDTH, 3), 10 + number * 10, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@dataclass
+class Watch:
+    """A subscriber to headers and states, and a second one to states alone, as clip daemon and fusion are."""
+
+    links: object
+    headers: list = field(default_factory=list)
+    states: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self._socket = self.links.connect(HEADERS, "frame-cam1")
+        for kind in "hs":
+            self._socket.subscribe(topic("cam1", kind))
+        self.second = self.links.connect(HEADERS, "frame-cam1")
+
+    def both(self):
+        """Let the second one subscribe, so that the stream has all it waits for."""
+        self.second.subscribe(topic("cam1", "s"))
+
+    def until(self, condition):
+        """Take messages until the condition on this object holds."""
+        deadline = time.monotonic() + 15
+        while not condition(self):
+            assert time.monotonic() < deadline, f"not in time: {len(self.headers)} headers, {self.states[-3:]}"
+            while self.second.poll(0):  # it subscribes anew, after a restart, only while somebody looks at it
+                self.second.recv_multipart()
+            if self._socket.poll(100):
+                message = CODEC.decode(self._socket.recv_multipart()[-1])
+                (self.headers if isinstance(message, FrameHeader) else self.states).append(message)
+        return self
+
+    def ended(self):
+        return self.until(lambda _: self.states and self.states[-1].state == "ended")
+
+    def ids(self, epoch=1):
+        return [header.frame_id for header in self.headers if header.epoch == epoch]
+
+    def state_names(self):
+        """The states in the order they came, repetitions left out."""
+        names = [state.state for state in self.states]
+        return [name for n, name in enumerate(names) if n == 0 or names[n - 1] != name]
+
+
+@pytest.fixture
+def watch(links):
+    return Watch(links)
+
+
+@pytest.fixture
+def configure(write_config, video):
+    def configure(source=video, pace="fast", loop="false", ready_timeout="30s"):
+        return write_config(f"""
+            state_dir: state
+            ring: {{dir: ring, length: 30s}}
+            streams:
+              cam1: {{source: "{source}", pace: {pace}, loop: {loop}, ready_timeout: {ready_timeout}}}
+        """)
+
+    return configure
+
+
+@pytest.fixture
+def start(start_daemon, configure):
+    def start(**options):
+        return start_daemon("frame", configure(**options), "cam1")
+
+    return start
+
+
+# Headers ----------------------------------------------------------------------------------------
+
+
+def test_every_frame_of_the_file_is_announced_once_in_order(start, watch):
+    start()
+    watch.both()
+    assert watch.ended().ids() == list(range(FRAMES_IN_FILE))
+
+
+def test_times_are_those_of_the_file(start, watch):
+    start()
+    watch.both()
+    assert [header.t_ns for header in watch.ended().headers] == [n * 1_000_000_000 // FPS for n in range(20)]
+
+
+def test_each_picture_can_be_read_from_the_ring_and_is_the_one_of_the_file(start, watch, short_dir):
+    start()
+    watch.both()
+    brightness = []
+    with RingReader(short_dir / "ring", "cam1") as reader:
+        for header in watch.ended().headers:
+            data = reader.read(header.payloads[0])
+            brightness.append(float(jpeg.decode(data, width_at_least=None, pixel_format="gray").mean()))
+    np.testing.assert_allclose(brightness, [10 + n * 10 for n in range(FRAMES_IN_FILE)], atol=4)
+
+
+def test_a_header_says_how_large_the_picture_is(start, watch):
+    start()
+    watch.both()
+    header = watch.ended().headers[0]
+    [payload] = header.payloads
+    assert (header.width, header.height, payload.width, payload.height) == (WIDTH, HEIGHT, WIDTH, HEIGHT)
+
+
+def test_headers_carry_the_time_of_capture_in_both_clocks(start, watch):
+    before = time.monotonic_ns(), time.time_ns()
+    start()
+    watch.both()
+    header = watch.ended().headers[0]
+    assert before[0] < header.mono_ns < time.monotonic_ns()
+    assert before[1] < header.wall_ns < time.time_ns()
+
+
+# States -----------------------------------------------------------------------------------------
+
+
+def test_the_stream_is_starting_then_live_then_ended(start, watch):
+    start()
+    watch.until(lambda w: w.states)
+    watch.both()
+    assert watch.ended().state_names() == ["starting", "live", "ended"]
+
+
+def test_the_last_state_says_what_came_of_the_stream(start, watch):
+    start()
+    watch.both()
+    watch.ended()
+    state = msgspec.structs.replace(watch.states[-1], origin_ns=0)
+    assert state == StreamState(
+        stream="cam1", epoch=1, state="ended", fps=25.0, width=WIDTH, height=HEIGHT,
+        first_t_ns=0, last_frame_id=19, last_t_ns=760_000_000,
+    )  # fmt: skip
+
+
+def test_ended_comes_after_the_last_header(start, watch):
+    start()
+    watch.both()
+    ended = watch.ended().states[-1]
+    assert watch.headers[-1].frame_id == ended.last_frame_id
+
+
+def test_who_subscribes_late_is_told_the_state_at_once(start, watch, links):
+    start()
+    watch.both()
+    watch.ended()
+    late = links.connect(HEADERS, "frame-cam1")
+    late.subscribe(topic("cam1", "s"))
+    assert late.poll(10_000)
+    assert CODEC.decode(late.recv_multipart()[-1]).state == "ended"
+
+
+def test_the_state_is_repeated_twice_a_second(start, watch):
+    start()
+    watch.both()
+    watch.ended()
+    started = time.monotonic()
+    count = len(watch.states)
+    watch.until(lambda w: len(w.states) >= count + 2)
+    assert 0.4 < time.monotonic() - started < 5
+
+
+def test_a_missing_file_is_a_stalled_stream_with_the_reason(start, watch, short_dir):
+    start(source=short_dir / "gone.mp4")
+    watch.until(lambda w: w.states and w.states[-1].state == "stalled")
+    assert "no such file" in watch.states[-1].reason
+
+
+def test_a_missing_file_does_not_end_the_daemon(start, watch, short_dir, ask):
+    daemon = start(source=short_dir / "gone.mp4")
+    watch.until(lambda w: w.states and w.states[-1].state == "stalled")
+    assert ask("frame-cam1", "status")["stream"]["state"] == "stalled"
+    assert daemon.alive()
+
+
+def test_a_file_that_comes_later_is_taken(start, watch, short_dir, video):
+    start(source=short_dir / "late.mp4")
+    watch.both()
+    watch.until(lambda w: w.states and w.states[-1].state == "stalled")
+    (short_dir / "late.mp4").symlink_to(video)
+    assert len(watch.ended().headers) == FRAMES_IN_FILE
+
+
+# Epochs -----------------------------------------------------------------------------------------
+
+
+def test_the_epoch_rises_with_each_start(start, watch):
+    for epoch in (1, 2, 3):
+        daemon = start()
+        if epoch == 1:
+            watch.both()
+        watch.until(lambda w, n=epoch: len(w.ids(n)) == FRAMES_IN_FILE)
+        daemon.stop()
+    assert sorted({header.epoch for header in watch.headers}) == [1, 2, 3]
+
+
+def test_the_epoch_rises_after_a_kill(start, watch):
+    daemon = start()
+    watch.both()
+    watch.ended()
+    daemon.kill()
+    start()
+    watch.until(lambda w: len(w.ids(2)) == FRAMES_IN_FILE)
+    assert watch.ids(2)[0] == 0
+
+
+def test_the_epoch_rises_though_the_state_directory_was_lost(start, watch, short_dir):
+    daemon = start()
+    watch.both()
+    watch.ended()
+    daemon.stop()
+    (short_dir / "state" / "frame-cam1" / "epoch").unlink()
+    start()
+    watch.until(lambda w: w.ids(2))
+
+
+def test_a_damaged_epoch_file_is_a_configuration_error_in_one_line(start, short_dir):
+    (short_dir / "state" / "frame-cam1").mkdir(parents=True)
+    (short_dir / "state" / "frame-cam1" / "epoch").write_text("many")
+    daemon = start()
+    assert daemon.wait() == 78
+    assert "epoch holds no number" in daemon.log()
+    assert "Traceback" not in daemon.log()
+
+
+# Waiting for everybody --------------------------------------------------------------------------
+
+
+def test_the_first_frame_waits_for_the_configured_subscribers(start, watch, ask):
+    start(ready_timeout="60s")
+    watch.until(lambda w: len(w.states) >= 3)  # more than a second with one subscriber lacking
+    assert ask("frame-cam1", "status")["counters"].get("frames", 0) == 0
+    watch.both()
+    assert watch.ended().ids()[0] == 0
+
+
+def test_ready_timeout_ends_the_wait(start, watch):
+    daemon = start(ready_timeout="300ms")
+    watch.ended()
+    assert "starting although subscribers are missing: 1 on" in daemon.log()
+
+
+def test_without_ready_timeout_nobody_is_waited_for(start, watch):
+    daemon = start(ready_timeout="0s")
+    watch.ended()
+    assert "subscribers are missing" not in daemon.log()
+
+
+# JPEGs ------------------------------------------------------------------------------------------
+
+
+def test_no_picture_goes_out_while_nobody_has_asked_for_one(start, watch, ask):
+    start()
+    watch.both()
+    watch.ended()
+    assert ask("frame-cam1", "status")["counters"]["jpeg_bytes_sent"] == 0
+
+
+def test_who_subscribes_to_pictures_gets_header_and_jpeg(start, watch, links, short_dir, ask, wait_for):
+    start()
+    remote = links.connect(FRAMES, "frame-cam1")
+    remote.subscribe(topic("cam1", "j"))
+    watch.until(lambda w: w.states)
+    wait_for(lambda: "cam1/j" in ask("frame-cam1", "status")["subscribers"])
+    watch.both()
+    assert remote.poll(10_000)
+    name, header, picture = remote.recv_multipart()
+    with RingReader(short_dir / "ring", "cam1") as reader:
+        assert (name, picture) == (topic("cam1", "j"), reader.read(CODEC.decode(header).payloads[0]))
+
+
+def test_a_subscription_to_a_longer_name_is_none_to_this_stream(start, watch, links, ask, wait_for):
+    start()
+    remote = links.connect(FRAMES, "frame-cam1")
+    remote.subscribe(topic("cam10", "j"))
+    watch.until(lambda w: w.states)
+    wait_for(lambda: "cam10/j" in ask("frame-cam1", "status")["subscribers"])
+    watch.both()
+    watch.ended()
+    assert ask("frame-cam1", "status")["counters"]["jpeg_bytes_sent"] == 0
+
+
+# Their bugs -------------------------------------------------------------------------------------
+
+
+def test_a_subscription_that_is_no_text_does_not_end_the_daemon(start, watch, links, ask, wait_for):
+    start()
+    watch.until(lambda w: w.states)
+    links.connect(HEADERS, "frame-cam1").subscribe(b"\xff\xfe")
+    wait_for(lambda: len(ask("frame-cam1", "status")["subscribers"]) == 3)
+
+
+@pytest.mark.parametrize("message", [b"", b"\x07garbage"], ids=["empty", "garbage"])
+def test_a_message_from_a_subscriber_does_not_end_the_daemon(start, watch, short_dir, ask, message):
+    daemon = start()
+    watch.until(lambda w: w.states)
+    with zmq.Context() as context, context.socket(zmq.XSUB) as upstream:
+        upstream.linger = 0
+        upstream.connect(f"ipc://{short_dir}/run/frame-cam1/headers")
+        upstream.send(b"\x01" + topic("cam1", "s"))
+        assert upstream.poll(10_000)
+        upstream.send(message)
+        upstream.send(b"\x01" + b"after")
+        watch.both()
+        watch.ended()
+    assert daemon.alive()
+
+
+# Loop and pace ----------------------------------------------------------------------------------
+
+
+def test_a_loop_goes_on_with_frame_id_and_time(start, watch):
+    start(loop="true")
+    watch.both()
+    watch.until(lambda w: len(w.headers) > 2 * FRAMES_IN_FILE)
+    found = [(header.epoch, header.frame_id, header.t_ns) for header in watch.headers]
+    assert found == [(1, n, n * 1_000_000_000 // FPS) for n in range(len(found))]
+
+
+def test_realtime_takes_as_long_as_the_video_and_fast_does_not(start, watch, wait_for):
+    took = {}
+    for epoch, pace in ((1, "fast"), (2, "realtime")):
+        daemon = start(pace=pace)
+        if epoch == 1:
+            watch.both()
+        watch.until(lambda w, n=epoch: len(w.ids(n)) == FRAMES_IN_FILE)
+        headers = [header for header in watch.headers if header.epoch == epoch]
+        took[pace] = headers[-1].mono_ns - headers[0].mono_ns
+        daemon.stop()
+    assert took["realtime"] > 2 * took["fast"]
+
+
+def test_realtime_never_runs_ahead_of_the_time_stamps(start, watch):
+    start(pace="realtime")
+    watch.both()
+    first, *rest = watch.ended().headers
+    assert all(h.mono_ns - first.mono_ns >= h.t_ns - first.t_ns - 1_000_000 for h in rest)
+
+
+# The end ----------------------------------------------------------------------------------------
+
+
+def test_an_orderly_stop_ends_with_0(start, watch):
+    daemon = start(loop="true")
+    watch.both()
+    watch.until(lambda w: w.headers)
+    assert daemon.stop() == 0
+
+
+def test_a_stop_while_it_waits_for_subscribers_ends_with_0(start, watch):
+    daemon = start(ready_timeout="60s")
+    watch.until(lambda w: w.states)
+    assert daemon.stop() == 0
+
+
+def test_an_unknown_stream_is_a_configuration_error(start_daemon, configure):
+    daemon = start_daemon("frame", configure(), "attic")
+    assert daemon.wait() == 78
+    assert "no 'attic' here; there are cam1" in daemon.log()

@@ -1,0 +1,422 @@
+"""The fusion daemon as a process. The test plays the frame daemon, two extractors and the clip daemon."""
+
+import re
+import signal
+
+import msgpack
+import msgspec
+import pytest
+
+from visualpath.core.errors import CommandError, Unreachable
+from visualpath_protocol.codec import Codec, encode
+from visualpath_protocol.messages import (
+    Ack,
+    Bye,
+    Command,
+    Evidence,
+    Obs,
+    ObservationBody,
+    Ping,
+    Skip,
+    StreamState,
+    Trig,
+    make_trig_id,
+)
+from visualpath_protocol.sockets import CONTROL, HEADERS, OBSERVATIONS, TRIGGERS, topic
+
+MS = 1_000_000
+EPOCH = 5
+CONFIG = """
+streams: {cam1: {source: a.mp4}}
+extractors: {face: {}, text: {}}
+fusion:
+  window: 20s
+  idle_timeout: 20s
+  rules:
+    - {label: smile, when: {all: [face.count >= 1, text.count >= 1]}, for: 200ms, cooldown: 1s, score: face.sure}
+"""
+
+
+class Fusion:
+    """The daemon's process, and its control link."""
+
+    def __init__(self, start_daemon, ask, config_path):
+        self._start_daemon, self._ask, self._config_path = start_daemon, ask, config_path
+        self.start()
+
+    def start(self):
+        self._daemon = self._start_daemon("fusion", self._config_path)
+
+    def ask(self, command, timeout_ms=10_000, **args):
+        return self._ask("fusion", command, args, timeout_ms=timeout_ms)
+
+    def status(self):
+        return self.ask("status")
+
+    def count(self, counter):
+        return self.status()["counters"].get(counter, 0)
+
+    def end(self, number=signal.SIGTERM):
+        """Send a signal, and return the exit code."""
+        self._daemon.process.send_signal(number)
+        return self._daemon.wait()
+
+    def log(self):
+        return self._daemon.log()
+
+
+class World:
+    """The daemons around fusion, as far as fusion sees them."""
+
+    def __init__(self, links):
+        self._headers = links.bind(HEADERS, "frame-cam1")
+        self._clip = links.bind(TRIGGERS, "clip")
+        self._obs = links.connect(OBSERVATIONS, "fusion")
+        self._seq = dict.fromkeys(("face", "text"), -1)
+
+    def say_state(self, state="live", epoch=EPOCH, **fields):
+        """The frame daemon's word, when fusion has subscribed to it."""
+        if not hasattr(self, "subscribed"):
+            assert self._headers.poll(10_000), "fusion did not subscribe"
+            self.subscribed = self._headers.recv()
+        message = StreamState(stream="cam1", epoch=epoch, state=state, **fields)
+        self._headers.send_multipart([topic("cam1", "s"), encode(message)])
+
+    def push(self, message):
+        assert self._obs.poll(10_000, 2), "fusion does not take messages"
+        self._obs.send(message if isinstance(message, bytes) else encode(message))
+
+    def obs(self, source, frame_id, count, epoch=EPOCH, **signals):
+        self._seq[source] += 1
+        body = ObservationBody(signals={"count": count, **signals})
+        message = Obs(
+            source=source,
+            instance="i1",
+            seq=self._seq[source],
+            stream="cam1",
+            epoch=epoch,
+            frame_id=frame_id,
+            t_ns=frame_id * 50 * MS,
+            mono_ns=0,
+            observations=[body],
+            bound_ns=frame_id * 50 * MS,
+        )
+        self.push(message)
+
+    def play(self):
+        """Eleven frames of 50 ms: a face from frame 2 on, text from frame 3 on."""
+        for frame_id in range(11):
+            self.obs("face", frame_id, float(frame_id >= 2), sure=0.75)
+            self.obs("text", frame_id, float(frame_id >= 3))
+
+    def trig(self, timeout_s=10.0):
+        """The next TRIG that reaches the clip daemon, or None."""
+        if not self._clip.poll(int(timeout_s * 1000)):
+            return None
+        self._peer, body = self._clip.recv_multipart()
+        return Codec(Trig, max_bytes=TRIGGERS.max_bytes).decode(body)
+
+    def ack(self, trig):
+        body = encode(Ack(trig_id=trig.trig_id, revision=trig.revision, result="accepted"))
+        self._clip.send_multipart([self._peer, body])
+
+
+def ping(source, instance="i1", **fields):
+    return Ping(**{"source": source, "instance": instance, "streams": ["cam1"], "state": "ready", **fields})
+
+
+def register(fusion, *sources, **fields):
+    for source in sources:
+        fusion.ask("register", **msgspec.to_builtins(ping(source, **fields)))
+
+
+EXPECTED = Trig(
+    trig_id=make_trig_id("cam1", EPOCH, "smile", 150 * MS),
+    stream="cam1",
+    epoch=EPOCH,
+    label="smile",
+    reason="all(face.count >= 1, text.count >= 1) for 0.200 s",
+    score=0.75,
+    frame_id=7,
+    t_start_ns=150 * MS,
+    t_end_ns=350 * MS,
+    evidence=[
+        Evidence(source="face", frame_id=7, signal="count", value=1.0),
+        Evidence(source="text", frame_id=7, signal="count", value=1.0),
+        Evidence(source="face", frame_id=7, signal="sure", value=0.75),
+    ],
+)
+
+
+@pytest.fixture
+def fusion(start_daemon, ask, write_config):
+    return Fusion(start_daemon, ask, write_config(CONFIG))
+
+
+@pytest.fixture
+def world(links):
+    return World(links)
+
+
+@pytest.fixture
+def live(fusion, world, wait_for):
+    """Both sources are registered, and the stream is live in its epoch."""
+    register(fusion, "face", "text")
+    world.say_state(last_frame_id=10, last_t_ns=500 * MS)
+    wait_for(lambda: fusion.status()["streams"]["cam1"]["epoch"] == EPOCH)
+    return world
+
+
+# The chain ------------------------------------------------------------------------------------------
+
+
+def test_observations_of_two_sources_become_exactly_the_expected_trigger(fusion, live, wait_for):
+    live.play()
+    trig = live.trig()
+    assert trig == EXPECTED
+    live.ack(trig)
+    wait_for(lambda: fusion.status()["outbox"] == 0)
+    assert fusion.status()["streams"]["cam1"]["sets"] == 11
+    assert fusion.count("triggers") == 1
+    assert fusion.count("sets.complete") == 11
+
+
+def test_status_tells_of_sources_and_streams(fusion, live):
+    status = fusion.status()
+    assert {name: source["state"] for name, source in status["sources"].items()} == {"face": "ready", "text": "ready"}
+    assert status["streams"]["cam1"]["state"] == "live"
+    assert status["streams"]["cam1"]["last_t_ns"] == 500 * MS
+
+
+def test_a_ping_on_the_observation_link_registers_too(fusion, world, wait_for):
+    world.push(ping("face"))
+    wait_for(lambda: "face" in fusion.status()["sources"])
+
+
+def test_a_source_that_left_is_waited_for_no_more(fusion, live, wait_for):
+    live.obs("face", 0, 1.0)
+    live.push(Bye(source="text", instance="i1"))
+    wait_for(lambda: fusion.count("sets") == 1)
+    assert fusion.count("missing.text") == 1
+
+
+def test_a_source_that_falls_silent_is_waited_for_no_more(fusion, live, wait_for):
+    live.obs("face", 0, 1.0)
+    wait_for(lambda: fusion.count("sets") == 1, timeout_s=5)
+    assert fusion.status()["sources"]["text"]["state"] == "down"
+
+
+def test_a_skip_is_counted_by_frames(fusion, live, wait_for):
+    live.push(skip("text", 0, 3, seq=0))
+    wait_for(lambda: fusion.count("skips.text") == 4)
+
+
+def test_lost_messages_are_seen_in_the_status(fusion, live, wait_for):
+    live.push(skip("text", 0, 0, seq=0))
+    live.push(skip("text", 1, 1, seq=4))
+    live.push(ping("text", sent={"cam1": 7}))
+    wait_for(lambda: fusion.status()["sources"]["text"]["lost"] == 5)
+
+
+def test_a_stream_that_ended_is_drained(start_daemon, ask, write_config, world, wait_for):
+    fusion = Fusion(start_daemon, ask, write_config(CONFIG.replace("20s", "50ms")))
+    world.say_state("ended")
+    wait_for(lambda: fusion.status()["streams"]["cam1"]["drained"])
+
+
+# Bad input ------------------------------------------------------------------------------------------
+
+
+def skip(source, first, last, seq):
+    return Skip(
+        source=source,
+        instance="i1",
+        seq=seq,
+        stream="cam1",
+        epoch=EPOCH,
+        first_frame_id=first,
+        last_frame_id=last,
+        first_t_ns=0,
+        t_ns=0,
+        reason="gap",
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "counter"),
+    [
+        (b"", "refused.obs.malformed"),
+        (b"\xff\x00garbage", "refused.obs.malformed"),
+        (b"\x91" * 100_000, "refused.obs.malformed"),
+        (encode(EXPECTED), "refused.obs.malformed"),
+        (msgpack.packb({"t": "BYE", "v": 2, "source": "face", "instance": "i1"}), "refused.obs.version"),
+    ],
+    ids=["empty", "garbage", "nested", "other-message", "version"],
+)
+def test_garbage_on_the_observation_link_is_counted_and_the_daemon_lives(fusion, world, wait_for, data, counter):
+    world.push(data)
+    wait_for(lambda: fusion.count(counter) == 1)
+
+
+def test_after_garbage_the_chain_still_works(fusion, live):
+    live.push(b"garbage")
+    live.play()
+    assert live.trig() == EXPECTED
+
+
+def test_observations_of_an_unknown_stream_are_counted(fusion, world, wait_for):
+    world.push(msgspec.structs.replace(skip("face", 0, 0, seq=0), stream="cam9"))
+    wait_for(lambda: fusion.count("refused.obs.unknown-stream") == 1)
+
+
+def test_a_second_instance_of_a_live_source_is_refused(fusion, live):
+    with pytest.raises(CommandError) as caught:
+        register(fusion, "face", instance="i2")
+    assert caught.value.code == "name-taken"
+
+
+def test_messages_of_a_second_instance_are_counted_and_not_taken(fusion, live, wait_for):
+    live.push(msgspec.structs.replace(skip("face", 0, 0, seq=0), instance="i2"))
+    wait_for(lambda: fusion.count("refused.obs.name-taken") == 1)
+    assert fusion.count("skips.face") == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"), [({"version": "2.0"}, "version"), ({"streams": ["cam9"]}, "unknown-stream")]
+)
+def test_a_registration_that_does_not_fit_is_refused(fusion, fields, code):
+    with pytest.raises(CommandError) as caught:
+        register(fusion, "face", **fields)
+    assert caught.value.code == code
+
+
+def test_a_malformed_registration_is_refused(fusion):
+    with pytest.raises(CommandError, match="no registration"):
+        fusion.ask("register", source="No Name")
+
+
+def test_absurd_counts_do_not_take_the_status_away(fusion, live, wait_for):
+    for seq in range(3):
+        live.push(skip("text", 0, 2**63 - 1, seq))
+    wait_for(lambda: fusion.count("skips.text") == 2**63 - 1)
+
+
+# Triggers by hand -----------------------------------------------------------------------------------
+
+
+def test_a_trigger_by_hand_reaches_the_clip_daemon(fusion, live):
+    answer = fusion.ask("trigger", stream="cam1", label="look", t_ns=400 * MS, reason="a noise")
+    trig = live.trig()
+    assert answer == {"trig_id": trig.trig_id, "stream": "cam1", "epoch": EPOCH, "t_ns": 400 * MS}
+    assert (trig.label, trig.t_start_ns, trig.t_end_ns, trig.reason) == ("look", 400 * MS, 400 * MS, "a noise")
+
+
+def test_without_a_time_it_is_that_of_the_last_frame(fusion, live):
+    assert fusion.ask("trigger", stream="cam1")["t_ns"] == 500 * MS
+
+
+def test_asking_twice_for_one_time_is_one_trigger(fusion, live, wait_for):
+    first, again = (fusion.ask("trigger", stream="cam1", t_ns=400 * MS) for _ in range(2))
+    wait_for(lambda: fusion.status()["outbox"] == 1)
+    assert first == again
+    other = fusion.ask("trigger", stream="cam1", t_ns=401 * MS)
+    wait_for(lambda: fusion.status()["outbox"] == 2)
+    assert other["trig_id"] != first["trig_id"]
+
+
+@pytest.mark.parametrize("t_ns", [-1, 1.5, True, "now", 2**63])
+def test_a_time_that_is_none_is_refused(fusion, live, t_ns):
+    with pytest.raises(CommandError) as caught:
+        fusion.ask("trigger", stream="cam1", t_ns=t_ns)
+    assert caught.value.code == "malformed"
+    assert fusion.status()["outbox"] == 0
+
+
+def test_a_label_that_is_no_name_is_refused(fusion, live):
+    with pytest.raises(CommandError, match="is no valid name"):
+        fusion.ask("trigger", stream="cam1", label="../etc")
+
+
+def test_a_long_reason_is_cut_to_what_the_wire_takes(fusion, live):
+    fusion.ask("trigger", stream="cam1", reason="x" * 5000)
+    assert live.trig().reason == "x" * 2000
+
+
+def test_a_stream_that_is_not_there_is_refused_with_those_there_are(fusion):
+    with pytest.raises(CommandError) as caught:
+        fusion.ask("trigger", stream="cam9")
+    assert (caught.value.code, caught.value.hint) == ("unknown-stream", "cam1")
+
+
+def test_a_stream_without_frames_is_refused(fusion):
+    with pytest.raises(CommandError) as caught:
+        fusion.ask("trigger", stream="cam1")
+    assert caught.value.code == "no-frames"
+
+
+# Ends and restarts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_ends_it_in_order(fusion, short_dir, number):
+    fusion.status()
+    assert fusion.end(number) == 0
+    assert re.search(r"INFO fusion: down\n\Z", fusion.log())
+    assert [path.name for path in (short_dir / "run" / "fusion").iterdir()] == ["lock"]
+
+
+def test_every_trigger_decided_before_an_orderly_end_is_stored(fusion, live, links, wait_for):
+    control = links.connect(CONTROL, "fusion")
+    for t_ns in range(90):
+        control.send(encode(Command(id=str(t_ns), name="trigger", args={"stream": "cam1", "t_ns": t_ns})))
+    for _ in range(90):
+        assert control.poll(10_000)
+        control.recv()
+    assert fusion.end() == 0
+    fusion.start()
+    wait_for(lambda: fusion.status()["outbox"] == 90)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_trigger_without_ack_is_delivered_after_a_restart(fusion, live, wait_for, number):
+    live.play()
+    assert live.trig() == EXPECTED
+    fusion.end(number)
+    while live.trig(timeout_s=0):
+        pass
+    fusion.start()
+    again = live.trig()
+    assert again == EXPECTED
+    live.ack(again)
+    wait_for(lambda: fusion.status()["outbox"] == 0)
+
+
+def test_after_a_restart_the_same_moment_is_not_fired_again(fusion, live, wait_for):
+    live.play()
+    live.ack(live.trig())
+    wait_for(lambda: fusion.status()["outbox"] == 0)
+    fusion.end(signal.SIGKILL)
+    fusion.start()
+    register(fusion, "face", "text")
+    del live.subscribed
+    live.say_state()
+    wait_for(lambda: fusion.status()["streams"]["cam1"]["epoch"] == EPOCH)
+    live.play()
+    wait_for(lambda: fusion.status()["streams"]["cam1"]["sets"] == 11)
+    assert fusion.count("triggers") == 0
+
+
+def test_a_restarted_fusion_knows_a_source_from_any_ping(fusion, live, wait_for):
+    fusion.end(signal.SIGKILL)
+    fusion.start()
+    live.push(ping("face"))
+    wait_for(lambda: fusion.status()["sources"].get("face", {}).get("state") == "ready")
+
+
+def test_a_killed_daemon_does_not_answer_and_its_successor_takes_the_folder(fusion):
+    fusion.status()
+    fusion.end(signal.SIGKILL)
+    with pytest.raises(Unreachable):
+        fusion.ask("status", timeout_ms=100)
+    fusion.start()
+    assert fusion.status()["daemon"] == "fusion"

@@ -1,0 +1,241 @@
+"""vpctl as the operator meets it: what it prints, and its exit codes."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from visualpath.ctl.main import main
+
+CONFIG = """
+    state_dir: state
+    ring: {dir: ring, length: 30s}
+    clip: {dir: clips, pre: 400ms, post: 400ms, stall_timeout: 60s}
+    streams:
+      cam1: {source: none.mp4}
+    extractors:
+      face: {}
+    fusion:
+      rules: [{label: smile, when: face.smile > 0.5}]
+"""
+DAEMONS = ["clip", "fusion", "extractor-face", "frame-cam1"]
+
+
+@pytest.fixture
+def config(write_config):
+    return write_config(CONFIG)
+
+
+@pytest.fixture
+def vpctl(config):
+    """Run vpctl with the test's configuration."""
+
+    def run(*args, path=config):
+        result = CliRunner().invoke(main, ["--config", str(path), *args])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def rules(short_dir):
+    """A folder for PYTHONPATH in which the built-in fusion plug-in is installed."""
+    info = short_dir / "plugins" / "rules-0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rules\nVersion: 0\n")
+    (info / "entry_points.txt").write_text("[visualpath.fusions]\nrules = visualpath.core.rules:RulesFusion\n")
+    return info.parent
+
+
+@pytest.fixture
+def running(start_daemon, config, fake_stream, rules, links):
+    """Fusion and the clip daemon, and a camera that the test plays."""
+    start_daemon("fusion", config, PYTHONPATH=str(rules))
+    start_daemon("clip", config)
+    camera = fake_stream("cam1")
+    camera.await_subscribers(2, kind="s")
+    return camera
+
+
+def stderr_line(result):
+    """The only line on stderr."""
+    [line] = result.stderr.splitlines()
+    return line
+
+
+# Nothing runs -----------------------------------------------------------------------------------
+
+
+def test_status_with_nothing_running_is_exit_4_and_says_what_to_do(vpctl):
+    result = vpctl("status")
+    assert (result.exit_code, stderr_line(result)) == (4, "vpctl: nothing runs; `vpctl up` (or `make up`) starts it")
+
+
+def test_status_names_every_daemon_of_the_configuration(vpctl):
+    rows = [line.split() for line in vpctl("status").stdout.splitlines()[1:]]
+    assert [(row[0], row[-1]) for row in rows] == [(name, "down") for name in DAEMONS]
+
+
+def test_status_as_json_has_null_for_what_is_down(vpctl):
+    assert json.loads(vpctl("--json", "status").stdout) == dict.fromkeys(DAEMONS)
+
+
+@pytest.mark.parametrize(
+    ("args", "daemon"), [(["clips"], "clip"), (["trigger", "cam1"], "fusion"), (["--json", "clips"], "clip")]
+)
+def test_a_command_to_a_daemon_that_is_down_is_exit_4_and_one_line(vpctl, args, daemon):
+    result = vpctl(*args)
+    assert result.exit_code == 4
+    assert stderr_line(result).startswith(f"vpctl: {daemon} does not answer; is it running? `vpctl status` shows")
+
+
+def test_down_with_nothing_running_is_done(vpctl):
+    result = vpctl("down")
+    assert (result.exit_code, result.stdout) == (0, "nothing ran\n")
+
+
+def test_down_as_json(vpctl):
+    assert json.loads(vpctl("--json", "down").stdout) == {"down": True, "stopped": False}
+
+
+def test_up_without_its_venvs_is_refused_and_says_what_to_do(vpctl):
+    result = vpctl("up")
+    assert result.exit_code == 1
+    assert stderr_line(result) == "vpctl: clip needs the venv 'core', which is not built: run `make venvs`"
+
+
+# The configuration ------------------------------------------------------------------------------
+
+
+def test_a_good_configuration_is_valid(vpctl, config):
+    result = vpctl("validate")
+    assert (result.exit_code, result.stdout) == (0, f"{config} is valid: 4 daemons\n")
+
+
+def test_validate_as_json_names_the_daemons(vpctl, config):
+    answer = json.loads(vpctl("--json", "validate").stdout)
+    assert answer == {"valid": True, "config": str(config), "daemons": DAEMONS}
+
+
+@pytest.mark.parametrize("command", [["validate"], ["status"], ["clips"], ["trigger", "cam1"], ["up"], ["down"]])
+def test_a_bad_configuration_is_exit_78_and_a_line_with_file_and_line(vpctl, write_config, command):
+    path = write_config("\nstreams:\n  cam1: {source: a.mp4, paces: fast}\n")
+    result = vpctl(*command, path=path)
+    assert result.exit_code == 78
+    assert stderr_line(result) == (f"vpctl: {path}:4: streams.cam1.paces: unknown key; did you mean 'pace'?")
+
+
+def test_a_missing_configuration_is_exit_78(vpctl, short_dir):
+    result = vpctl("validate", path=short_dir / "gone.yaml")
+    assert (result.exit_code, stderr_line(result)) == (78, f"vpctl: {short_dir}/gone.yaml: No such file or directory")
+
+
+@pytest.mark.parametrize("command", ["validate", "status", "clips"])
+def test_a_run_dir_too_long_for_sockets_is_a_configuration_error(vpctl, config, command):
+    config.write_text(config.read_text().replace("run_dir: run", f"run_dir: {'r' * 100}"))
+    result = vpctl(command)
+    assert result.exit_code == 78
+    assert "choose a shorter run_dir" in stderr_line(result)
+
+
+def test_the_configuration_may_be_named_by_the_environment(config):
+    result = CliRunner().invoke(main, ["validate"], env={"VISUALPATH_CONFIG": str(config)})
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("args", [["trigger"], ["fly"], ["clips", "--limit", "0"], ["clips", "--limit", "many"]])
+def test_wrong_usage_is_exit_2(vpctl, args):
+    assert vpctl(*args).exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "clips", "trigger", "validate"])
+def test_help_names_every_command(vpctl, command):
+    assert f"\n  {command} " in vpctl("--help").stdout
+
+
+# Some daemons run -------------------------------------------------------------------------------
+
+
+def test_status_with_some_daemons_down_is_exit_3(running, vpctl):
+    result = vpctl("status")
+    assert (result.exit_code, stderr_line(result)) == (3, "vpctl: 2 of 4 daemons are down")
+
+
+def test_status_as_json_is_each_daemons_own_word(running, vpctl):
+    statuses = json.loads(vpctl("--json", "status").stdout)
+    assert {name: status and status["daemon"] for name, status in statuses.items()} == {
+        "clip": "clip", "fusion": "fusion", "extractor-face": None, "frame-cam1": None,
+    }  # fmt: skip
+
+
+def test_there_are_no_clips_at_first(running, vpctl):
+    result = vpctl("clips")
+    assert (result.exit_code, result.stdout) == (0, "no clips yet\n")
+
+
+def test_a_trigger_on_an_unknown_stream_is_refused_and_names_the_known(running, vpctl):
+    result = vpctl("trigger", "attic")
+    assert (result.exit_code, stderr_line(result)) == (1, "vpctl: no stream 'attic'; there are cam1")
+
+
+def test_a_trigger_before_the_first_frame_is_refused(running, vpctl):
+    result = vpctl("trigger", "cam1")
+    assert (result.exit_code, stderr_line(result)) == (1, "vpctl: stream cam1 has no frames yet")
+
+
+@pytest.fixture
+def triggered(running, vpctl, wait_for, counter, ask):
+    """A clip made by hand: returns what vpctl said about the trigger, and a way to list the clips."""
+    running.frames(0, 40)
+    running.state("live", fps=25.0, last_frame_id=20, last_t_ns=20 * running.FRAME_NS)
+    wait_for(lambda: counter("clip", "frames") == 41 and ask("fusion", "status")["streams"]["cam1"]["last_t_ns"])
+
+    def trigger(*args):
+        result = vpctl("--json", "trigger", "cam1", *args)
+        assert result.exit_code == 0, result.stderr
+        wait_for(lambda: counter("clip", "clips.saved"))
+        return json.loads(result.stdout)
+
+    return trigger
+
+
+def test_a_trigger_by_hand_becomes_a_clip(triggered, vpctl):
+    trig = triggered()
+    [clip] = json.loads(vpctl("--json", "clips").stdout)["clips"]
+    assert (clip["trig_id"], clip["state"], clip["sidecar"]["frames"]) == (trig["trig_id"], "saved", 21)
+
+
+def test_a_trigger_by_hand_keeps_its_label_and_reason(triggered, vpctl):
+    triggered("--label", "visitor", "--reason", "who is it")
+    [trig] = json.loads(vpctl("--json", "clips").stdout)["triggers"]
+    assert (trig["label"], trig["reason"]) == ("visitor", "who is it")
+
+
+def test_a_label_that_is_no_name_is_refused(triggered, vpctl):
+    result = vpctl("trigger", "cam1", "--label", "Two Words")
+    assert result.exit_code == 1
+    assert "'Two Words' is no valid name" in stderr_line(result)
+
+
+def test_a_long_reason_still_reaches_the_clip_daemon(triggered):
+    triggered("--reason", "x" * 3000)
+
+
+def test_clips_show_file_and_length_to_people(triggered, vpctl, short_dir):
+    trig = triggered()
+    [header, row] = vpctl("clips").stdout.splitlines()
+    assert header.split() == [
+        "trigger",
+        "stream",
+        "label",
+        "state",
+        "frames",
+        "seconds",
+        "gaps",
+        "file",
+        "or",
+        "reason",
+    ]
+    assert row.split()[:7] == [trig["trig_id"], "cam1", "manual", "saved", "21", "0.84", "-"]
+    assert (short_dir / "clips" / row.split()[7]).is_file()

@@ -1,0 +1,305 @@
+"""One clip from a real ring into a real file: whole with its sidecar, or not at all."""
+
+import hashlib
+import json
+import resource
+import shutil
+from contextlib import contextmanager
+
+import av
+import msgspec
+import numpy as np
+import pytest
+
+from visualbase import jpeg
+from visualbase.ring import RingReader, RingWriter
+from visualpath.clip.recording import ClipFailed, Recording, temporary_path
+from visualpath_protocol.messages import FrameHeader, Trig, make_trig_id
+
+MS = 1_000_000
+FRAME_NS = 40 * MS
+START_WALL_NS = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
+
+
+def picture(seed, width=64, height=48):
+    return jpeg.encode(np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8))
+
+
+JPEGS = [picture(seed) for seed in range(12)]
+
+
+def trig(t_start_ns=200 * MS, t_end_ns=200 * MS):
+    return Trig(
+        trig_id=make_trig_id("cam1", 1, "smile", t_start_ns), stream="cam1", epoch=1, label="smile", reason="a smile",
+        score=0.5, frame_id=5, t_start_ns=t_start_ns, t_end_ns=t_end_ns,
+    )  # fmt: skip
+
+
+class Bench:
+    """A ring with one segment per frame, and recordings of it."""
+
+    def __init__(self, folder):
+        self.clips_dir = folder / "clips"
+        self.clips_dir.mkdir()
+        self.ring_dir = folder / "ring"
+        self.reader = RingReader(self.ring_dir, "cam1")
+        self._writer = RingWriter(
+            self.ring_dir, "cam1", 1, max_seconds=60, max_bytes=1 << 22, segment_seconds=FRAME_NS / 1e9
+        )
+        self.headers = [self.write(n, data) for n, data in enumerate(JPEGS)]
+
+    def write(self, frame_id, data, width=64, height=48):
+        bare = FrameHeader(
+            stream="cam1", epoch=1, frame_id=frame_id, t_ns=frame_id * FRAME_NS,
+            wall_ns=START_WALL_NS + frame_id * FRAME_NS, mono_ns=0, width=width, height=height, payloads=[],
+        )  # fmt: skip
+        return self._writer.append(bare, data)
+
+    def evict(self, *frame_ids):
+        for frame_id in frame_ids:
+            (self.ring_dir / "cam1" / self.headers[frame_id].payloads[0].segment).unlink()
+
+    def recording(self, first=2, last=6):
+        """A recording that asks for the frames from `first` to `last`."""
+        return Recording(trig(), (first * FRAME_NS, last * FRAME_NS), FRAME_NS, self.reader, self.clips_dir)
+
+    def fed(self, *args, headers=None):
+        recording = self.recording(*args)
+        for header in self.headers if headers is None else headers:
+            if recording.feed(header):
+                break
+        return recording
+
+    def files(self):
+        return sorted(str(path.relative_to(self.clips_dir)) for path in self.clips_dir.rglob("*") if path.is_file())
+
+    def close(self):
+        self.reader.close()
+        self._writer.close()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+def packets(path):
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+# A clip -----------------------------------------------------------------------------------------
+
+
+def test_the_clip_holds_the_pictures_of_the_ring_to_the_byte(bench):
+    path, _ = bench.fed().save()
+    assert packets(path) == JPEGS[2:7]
+
+
+def test_feed_says_when_no_more_is_wanted(bench):
+    recording = bench.recording()
+    assert [recording.feed(header) for header in bench.headers[:8]] == [False] * 7 + [True]
+
+
+def test_the_clip_lies_in_the_folder_of_its_day_under_a_name_that_says_what_it_is(bench):
+    path, _ = bench.fed().save()
+    name = f"cam1_20260101T000000Z_smile_{trig().trig_id}.mp4"
+    assert path == bench.clips_dir / "2026-01-01" / name
+
+
+def test_clip_and_sidecar_are_all_that_is_left(bench):
+    path, _ = bench.fed().save()
+    assert bench.files() == [f"2026-01-01/{path.stem}.json", f"2026-01-01/{path.name}"]
+
+
+def test_the_sidecar_on_disk_is_what_save_returns(bench):
+    path, sidecar = bench.fed().save()
+    assert json.loads(path.with_suffix(".json").read_text()) == sidecar
+
+
+def test_the_sidecar_has_the_sha256_of_the_clip(bench):
+    path, sidecar = bench.fed().save()
+    assert sidecar["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_sidecar_counts_the_pictures_in_the_clip(bench):
+    path, sidecar = bench.fed().save()
+    assert sidecar["frames"] == len(packets(path))
+
+
+def test_the_sidecar_says_what_was_asked(bench):
+    assert bench.fed().save()[1]["asked"] == [2 * FRAME_NS, 6 * FRAME_NS]
+
+
+def test_the_sidecar_says_what_was_delivered(bench):
+    assert bench.fed().save()[1]["delivered"] == [2 * FRAME_NS, 7 * FRAME_NS]
+
+
+def test_the_sidecar_keeps_the_trigger(bench):
+    [kept] = bench.fed().save()[1]["triggers"]
+    assert msgspec.convert(kept, Trig) == trig()
+
+
+def test_the_sidecar_says_when_the_first_picture_was_taken(bench):
+    sidecar = bench.fed().save()[1]
+    assert sidecar["first_frame_utc"] == "2026-01-01T00:00:00.080Z"
+
+
+def test_the_clip_lasts_as_long_as_was_delivered(bench):
+    path, sidecar = bench.fed().save()
+    with av.open(str(path)) as container:
+        assert container.duration * 1000 == sidecar["delivered"][1] - sidecar["delivered"][0]
+
+
+# What is absent ---------------------------------------------------------------------------------
+
+
+def test_a_picture_that_is_evicted_in_the_middle_is_a_gap(bench):
+    bench.evict(4)
+    sidecar = bench.fed().save()[1]
+    assert sidecar["gaps"] == [{"from": 4 * FRAME_NS, "to": 5 * FRAME_NS, "reason": "evicted"}]
+
+
+def test_the_pictures_around_an_evicted_one_are_in_the_clip(bench):
+    bench.evict(4)
+    assert packets(bench.fed().save()[0]) == [*JPEGS[2:4], *JPEGS[5:7]]
+
+
+def test_a_header_without_a_picture_is_a_gap(bench):
+    headers = list(bench.headers)
+    headers[4] = msgspec.structs.replace(headers[4], payloads=[])
+    sidecar = bench.fed(headers=headers).save()[1]
+    assert sidecar["gaps"] == [{"from": 4 * FRAME_NS, "to": 5 * FRAME_NS, "reason": "not_received"}]
+
+
+def test_a_damaged_picture_is_a_gap_and_not_the_end_of_the_clip(bench):
+    headers = list(bench.headers)
+    [payload] = headers[4].payloads
+    headers[4] = msgspec.structs.replace(headers[4], payloads=[msgspec.structs.replace(payload, offset=1)])
+    assert packets(bench.fed(headers=headers).save()[0]) == [*JPEGS[2:4], *JPEGS[5:7]]
+
+
+def test_the_end_of_the_stream_ends_the_clip(bench):
+    recording = bench.fed(10, 30)
+    recording.finish("after_end")
+    _, sidecar = recording.save()
+    assert sidecar["gaps"] == [{"from": 12 * FRAME_NS, "to": 30 * FRAME_NS, "reason": "after_end"}]
+
+
+# No clip ----------------------------------------------------------------------------------------
+
+
+def test_without_a_frame_there_is_no_clip_and_the_reason_says_why(bench):
+    recording = bench.recording()
+    recording.finish("not_received")
+    with pytest.raises(ClipFailed, match=r"no frame of the span is to be had: not_received"):
+        recording.save()
+
+
+def test_without_a_picture_there_is_no_clip(bench):
+    bench.evict(*range(12))
+    with pytest.raises(ClipFailed, match="evicted"):
+        bench.fed().save()
+
+
+def test_a_failed_clip_leaves_nothing_behind(bench):
+    bench.evict(*range(12))
+    recording = bench.fed()
+    with pytest.raises(ClipFailed):
+        recording.save()
+    recording.abort()
+    assert bench.files() == []
+
+
+def test_abort_in_the_middle_leaves_nothing_behind(bench):
+    recording = bench.fed(headers=bench.headers[:5])
+    recording.abort()
+    assert bench.files() == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_failed_clip(bench):
+    (bench.clips_dir / ".recording").write_text("in the way")
+    recording = bench.fed()
+    with pytest.raises(ClipFailed, match="cannot be written"):
+        recording.save()
+    recording.abort()
+
+
+def test_a_failing_disk_ends_the_recording_at_once(bench):
+    shutil.rmtree(bench.clips_dir)
+    bench.clips_dir.write_text("in the way")
+    recording = bench.recording()
+    assert [recording.feed(header) for header in bench.headers[:4]] == [False, False, False, True]
+
+
+def full(bench):
+    """Let the clip's file be one that takes no byte."""
+    temporary = temporary_path(bench.clips_dir, trig().trig_id)
+    temporary.parent.mkdir()
+    temporary.symlink_to("/dev/full")
+
+
+def test_a_full_disk_is_a_failed_clip(bench):
+    full(bench)
+    recording = bench.fed()
+    with pytest.raises(ClipFailed, match="No space"):
+        recording.save()
+    recording.abort()
+
+
+def test_a_full_disk_leaves_nothing_behind(bench):
+    full(bench)
+    recording = bench.fed()
+    with pytest.raises(ClipFailed):
+        recording.save()
+    recording.abort()
+    assert bench.files() == []
+
+
+@contextmanager
+def room_for(size_bytes):
+    """No file of this process may grow beyond `size_bytes`: the kernel refuses as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_is_full_only_at_the_end_is_a_failed_clip(bench):
+    recording = bench.fed()
+    with room_for(1000), pytest.raises(ClipFailed, match="cannot be written"):
+        recording.save()
+    recording.abort()
+    assert bench.files() == []
+
+
+def test_a_day_folder_that_cannot_be_made_is_a_failed_clip(bench):
+    (bench.clips_dir / "2026-01-01").write_text("in the way")
+    recording = bench.fed()
+    with pytest.raises(ClipFailed, match="cannot be written"):
+        recording.save()
+    recording.abort()
+    assert bench.files() == ["2026-01-01"]
+
+
+def test_a_sidecar_that_cannot_be_written_leaves_no_clip_behind(bench):
+    recording = bench.fed()
+    name = f"cam1_20260101T000000Z_smile_{trig().trig_id}.json"
+    (bench.clips_dir / "2026-01-01" / f".{name}.tmp").mkdir(parents=True)
+    with pytest.raises(ClipFailed, match="cannot be written"):
+        recording.save()
+    recording.abort()
+    assert bench.files() == []
+
+
+def test_a_picture_of_another_size_is_a_failed_clip(bench):
+    headers = [*bench.headers[:4], bench.write(12, picture(9, 32, 32), 32, 32)]
+    recording = bench.fed(2, 30, headers=headers)
+    recording.finish("after_end")
+    with pytest.raises(ClipFailed, match="32x32"):
+        recording.save()
+    recording.abort()

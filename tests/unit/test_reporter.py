@@ -1,0 +1,218 @@
+"""What the extractor daemon says to fusion: every message numbered, so that every loss is seen."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from visualpath.core.observation import Observation
+from visualpath.extractor.reporter import Reporter
+from visualpath.process.host import Handled
+from visualpath_protocol.codec import Codec, encode
+from visualpath_protocol.messages import Bound, Bye, FrameHeader, Message, Obs, Ping, Skip
+from visualpath_protocol.sockets import OBSERVATIONS
+
+CODEC = Codec(Obs, Skip, Bound, Ping, Bye, max_bytes=OBSERVATIONS.max_bytes)
+
+
+class FakeService:
+    """Takes what is sent, as the real one does; while `blocked` nobody can take it."""
+
+    def __init__(self):
+        self.counters = Counter()
+        self.blocked = False
+        self.sent = []
+
+    def send(self, socket, message):
+        data = encode(message) if isinstance(message, Message) else message
+        if not self.blocked:
+            self.sent.append(CODEC.decode(data))
+        return not self.blocked
+
+
+@pytest.fixture
+def service():
+    return FakeService()
+
+
+@pytest.fixture
+def reporter(service):
+    ping = Ping(source="face", instance="a1", streams=["cam1", "cam2"], expected=False, state="starting")
+    return Reporter(service, object(), ping)
+
+
+def header(frame_id=0, stream="cam1", epoch=1):
+    return FrameHeader(
+        stream=stream, epoch=epoch, frame_id=frame_id, t_ns=frame_id * 40, wall_ns=0, mono_ns=frame_id + 7,
+        width=2, height=2, payloads=[],
+    )  # fmt: skip
+
+
+def handled(*observations):
+    return Handled(list(observations), 12.5)
+
+
+def observe(reporter, *observations, at=None):
+    reporter.observed(at or header(5), handled(*observations), 200, 3.5)
+
+
+# Sequence numbers -------------------------------------------------------------------------------
+
+
+def test_sequence_numbers_rise_over_all_kinds(reporter, service):
+    reporter.picked(header(0))
+    observe(reporter, at=header(0))
+    reporter.skipped(header(1), header(1), "backpressure")
+    reporter.never_came(header(1), header(4))
+    reporter.picked(header(4))
+    assert [message.seq for message in service.sent] == [0, 1, 2, 3, 4]
+
+
+def test_each_stream_has_its_own_sequence(reporter, service):
+    for stream in ("cam1", "cam2", "cam1"):
+        reporter.picked(header(stream=stream))
+    assert [message.seq for message in service.sent] == [0, 0, 1]
+
+
+def test_a_new_epoch_goes_on_with_the_sequence(reporter, service):
+    reporter.picked(header(9, epoch=1))
+    reporter.picked(header(0, epoch=2))
+    assert [message.seq for message in service.sent] == [0, 1]
+
+
+def test_the_number_of_a_message_that_nobody_could_take_is_used_up(reporter, service):
+    reporter.picked(header(0))
+    service.blocked = True
+    reporter.picked(header(1))
+    service.blocked = False
+    reporter.picked(header(2))
+    assert [message.seq for message in service.sent] == [0, 2]
+
+
+@pytest.mark.parametrize("kind", ["obs", "skip", "bound", "ping", "bye"])
+def test_what_nobody_could_take_is_counted_by_kind(reporter, service, kind):
+    service.blocked = True
+    send = {
+        "obs": lambda: observe(reporter),
+        "skip": lambda: reporter.skipped(header(), header(), "timeout"),
+        "bound": lambda: reporter.picked(header()),
+        "ping": lambda: reporter.send_ping("ready", 0),
+        "bye": lambda: reporter.bye("stopped"),
+    }
+    send[kind]()
+    assert (service.counters[f"dropped.{kind}"], service.counters[f"sent.{kind}"]) == (1, 0)
+
+
+def test_a_ping_says_how_many_numbers_were_used_by_stream(reporter, service):
+    for stream in ("cam1", "cam2", "cam1"):
+        reporter.picked(header(stream=stream))
+    reporter.send_ping("ready", 0)
+    assert service.sent[-1].sent == {"cam1": 2, "cam2": 1}
+
+
+def test_a_ping_uses_no_number(reporter, service):
+    reporter.send_ping("ready", 0)
+    reporter.picked(header())
+    assert service.sent[-1].seq == 0
+
+
+# Content ----------------------------------------------------------------------------------------
+
+
+def test_an_obs_is_about_its_frame(reporter, service):
+    observe(reporter)
+    [obs] = service.sent
+    assert (obs.source, obs.instance, obs.stream, obs.epoch, obs.frame_id, obs.t_ns, obs.mono_ns, obs.bound_ns) == (
+        "face", "a1", "cam1", 1, 5, 200, 12, 200,
+    )  # fmt: skip
+
+
+def test_an_obs_carries_signals_data_and_metadata(reporter, service):
+    observe(reporter, Observation(signals={"conf": 0.5}, data={"box": [1, 2]}, metadata={"model": "m"}))
+    [body] = service.sent[0].observations
+    assert (body.signals, body.data, body.metadata) == ({"conf": 0.5}, {"box": [1, 2]}, {"model": "m"})
+
+
+def test_arrays_travel_as_arrays(reporter, service):
+    observe(reporter, Observation(data=np.arange(3, dtype=np.float32)))
+    np.testing.assert_array_equal(service.sent[0].observations[0].data, np.arange(3, dtype=np.float32))
+
+
+def test_an_obs_says_how_long_decoding_and_extracting_took(reporter, service):
+    observe(reporter)
+    assert service.sent[0].timing == {"decode_ms": 3.5, "extract_ms": 12.5}
+
+
+def test_nothing_found_is_an_obs_without_observations(reporter, service):
+    observe(reporter)
+    assert service.sent[0].observations == []
+
+
+def test_a_skip_is_about_its_run_of_frames(reporter, service):
+    reporter.skipped(header(3), header(5), "backpressure")
+    [skip] = service.sent
+    assert (skip.first_frame_id, skip.last_frame_id, skip.first_t_ns, skip.t_ns) == (3, 5, 120, 200)
+
+
+def test_skipped_frames_are_counted_by_reason(reporter, service):
+    reporter.skipped(header(3), header(5), "backpressure")
+    reporter.never_came(header(5), header(8))
+    assert (service.counters["skipped.backpressure"], service.counters["skipped.gap"]) == (3, 2)
+
+
+def test_frames_that_never_came_lie_between_the_two_that_did(reporter, service):
+    reporter.never_came(header(5), header(8))
+    [skip] = service.sent
+    assert (skip.reason, skip.first_frame_id, skip.last_frame_id) == ("gap", 6, 7)
+
+
+def test_the_times_of_frames_that_never_came_lie_strictly_between_the_two_that_did(reporter, service):
+    reporter.never_came(header(5), header(8))
+    assert (service.sent[0].first_t_ns, service.sent[0].t_ns) == (201, 319)
+
+
+def test_a_long_detail_is_cut_to_what_the_wire_takes(reporter, service):
+    reporter.skipped(header(), header(), "error", "x" * 5000)
+    assert service.sent[0].detail == "x" * 2000
+
+
+def test_a_bound_says_that_nothing_earlier_comes(reporter, service):
+    reporter.picked(header(5))
+    assert service.sent == [Bound(source="face", instance="a1", seq=0, stream="cam1", epoch=1, t_ns=200)]
+
+
+def test_a_ping_is_the_complete_registration(reporter, service):
+    reporter.send_ping("ready", 123)
+    [ping] = service.sent
+    assert (ping.source, ping.instance, ping.streams, ping.expected, ping.state, ping.busy_ns) == (
+        "face", "a1", ["cam1", "cam2"], False, "ready", 123,
+    )  # fmt: skip
+
+
+def test_a_bye_says_why(reporter, service):
+    reporter.bye("stopped")
+    assert service.sent == [Bye(source="face", instance="a1", reason="stopped")]
+
+
+# What cannot be sent ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [object(), np.array(["text"]), 2**70, np.zeros(OBSERVATIONS.max_bytes, np.uint8)],
+    ids=["an object", "an array of text", "a huge integer", "more than fusion takes"],
+)
+def test_data_that_cannot_be_sent_becomes_a_skip_with_the_reason(reporter, service, data):
+    observe(reporter, Observation(data=data))
+    [skip] = service.sent
+    assert (skip.t_ns, skip.reason, skip.detail.partition(":")[0]) == (200, "error", "data cannot be sent")
+
+
+def test_metadata_that_cannot_be_sent_becomes_a_skip(reporter, service):
+    observe(reporter, Observation(metadata={"model": object()}))
+    assert [type(message) for message in service.sent] == [Skip]
+
+
+def test_data_that_cannot_be_sent_costs_fusion_no_message(reporter, service):
+    observe(reporter, Observation(data=object()))
+    assert service.sent[0].seq == 0
