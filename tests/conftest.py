@@ -102,6 +102,8 @@ class DaemonProcess:
     def __init__(self, role, instance, config, env):
         self._log_path = config.parent / f"{role}-{instance}-{time.monotonic_ns()}.log"
         command = [sys.executable, "-m", f"visualpath.{role}", *filter(None, [instance]), "--config", str(config)]
+        if "PYTHONPATH" in env:  # in front of what the tests themselves run with
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, [env["PYTHONPATH"], os.environ.get("PYTHONPATH")]))
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **env})
 

@@ -263,13 +263,14 @@ class RingReader:
             )
         return os.pread(fd, payload.length, payload.offset)
 
-    def scan(self, epoch: int | None = None) -> Iterator[FrameHeader]:
+    def scan(self, epoch: int | None = None, *, since: FrameHeader | None = None) -> Iterator[FrameHeader]:
         """The headers of all frames that can be read now, oldest first; of one epoch or of all.
 
-        Segments that vanish meanwhile are left out.
+        Segments that vanish meanwhile are left out, and those before the one that holds `since`.
         """
+        first = _place(since.payloads[0].segment) if since is not None and since.payloads else (0, 0)
         for segment in _existing(self._folder):
-            if epoch in (None, segment.epoch):
+            if epoch in (None, segment.epoch) and _place(segment.path.name) >= first:
                 yield from self._scan_segment(segment.path)
 
     def close(self) -> None:
@@ -361,15 +362,19 @@ def _make_folder(folder: Path) -> None:
         folder.chmod(0o2750)
 
 
+def _place(segment: str) -> tuple[int, int]:
+    """Epoch and number, as the segment's name says."""
+    epoch, _, n = segment.removesuffix(".seg").partition("-")
+    return int(epoch), int(n)
+
+
 def _existing(folder: Path) -> list[_Segment]:
     """The segments in `folder`, oldest first."""
-    found: list[tuple[int, int, _Segment]] = []
+    found: list[_Segment] = []
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            match = _SEGMENT_NAME.match(entry.name)
-            if match is None:
+            if _SEGMENT_NAME.match(entry.name) is None:
                 continue
             with suppress(FileNotFoundError):
-                epoch, n = int(match[1]), int(match[2])
-                found.append((epoch, n, _Segment(Path(entry.path), epoch, entry.stat().st_size)))
-    return [segment for _, _, segment in sorted(found, key=lambda row: row[:2])]
+                found.append(_Segment(Path(entry.path), _place(entry.name)[0], entry.stat().st_size))
+    return sorted(found, key=lambda segment: _place(segment.path.name))

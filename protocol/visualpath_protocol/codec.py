@@ -64,13 +64,13 @@ def encode(message: Message) -> bytes:
     return _encode(message)
 
 
-def to_wire_form(value: Any) -> Any:
-    """`value` as a receiver will see it: builtins and arrays, with dataclasses and structs as maps.
+def pack(value: Any) -> msgspec.Raw:
+    """A part of a message in its wire form, to be placed in the message as it is; later changes do not reach it.
 
     Raises:
         TypeError: a value that has no form on the wire.
     """
-    return msgspec.msgpack.decode(_encode(value), ext_hook=_ext_hook)
+    return msgspec.Raw(_encode(value))
 
 
 def _encode(value: Any) -> bytes:

@@ -35,7 +35,7 @@ def default_run_dir(checkout: Path) -> Path:
     digest = hashlib.sha256(str(checkout.resolve()).encode()).hexdigest()[:8]
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
     if runtime_dir and os.access(runtime_dir, os.W_OK):
-        return Path(runtime_dir) / f"vp-{digest}"
+        return Path(runtime_dir) / f"vp-{os.getuid()}-{digest}"
     return Path(f"/tmp/vp-{os.getuid()}-{digest}")  # noqa: S108  (mode 0750, ownership checked when claimed)
 
 

@@ -24,12 +24,15 @@ _NAME = re.compile(NAME_PATTERN)
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 DaemonName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}\Z")]
 """Longer than a name: it is `extractor-` or `frame-` and a name."""
-Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-TimeNs = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+COUNT_MAX = 2**63 - 1
+TEXT_MAX = 2000
+
+Count = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
+TimeNs = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
 Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 Score = Annotated[float, Meta(ge=0.0, le=1.0)]
 Pixels = Annotated[int, Meta(ge=1, le=65535)]
-Text = Annotated[str, Meta(max_length=2000)]
+Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 TrigId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
 

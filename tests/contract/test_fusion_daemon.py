@@ -2,12 +2,19 @@
 
 import re
 import signal
+from contextlib import closing
 
 import msgpack
 import msgspec
 import pytest
 
-from visualpath.core.errors import CommandError, Unreachable
+from visualpath.core.errors import CommandError, PluginError, Unreachable
+from visualpath.core.rules import RuleConfig
+from visualpath.core.units import Duration
+from visualpath.fusion import daemon as daemon_module
+from visualpath.fusion.daemon import FusionDaemon, align_params, make_fusion
+from visualpath.runtime.config import FusionConfig, load_config
+from visualpath.runtime.service import Service
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.messages import (
     Ack,
@@ -299,6 +306,53 @@ def test_absurd_counts_do_not_take_the_status_away(fusion, live, wait_for):
     for seq in range(3):
         live.push(skip("text", 0, 2**63 - 1, seq))
     wait_for(lambda: fusion.count("skips.text") == 2**63 - 1)
+
+
+@pytest.fixture
+def inside(write_config):
+    """A fusion daemon in this process, with its service; its loop does not run."""
+    service = Service("fusion", load_config(write_config(CONFIG)))
+    with closing(FusionDaemon(service)) as daemon:
+        yield daemon, service
+    service.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "counter"),
+    [
+        ({"score": 2.0}, "refused.trigger.malformed"),
+        ({"label": "No Name"}, "refused.trigger.malformed"),
+        ({"metadata": {"x": object()}}, "refused.trigger.malformed"),
+        ({"metadata": {"x": b"x" * TRIGGERS.max_bytes}}, "refused.trigger.oversized"),
+    ],
+    ids=["score", "label", "metadata", "size"],
+)
+def test_a_plug_ins_trigger_that_nobody_could_read_is_refused_and_counted(inside, fields, counter):
+    daemon, service = inside
+    daemon._send([msgspec.structs.replace(EXPECTED, **fields), EXPECTED])
+    assert (service.counters[counter], service.counters["triggers"]) == (1, 1)
+
+
+# Settings -------------------------------------------------------------------------------------------
+
+
+def test_the_documents_late_threshold_becomes_the_lateness_beyond_the_window():
+    params = align_params(FusionConfig(window_ns=Duration(100 * MS), late_arrival_threshold=1.5), "realtime")
+    assert (params.window_ns, params.allowed_lateness_ns) == (100 * MS, 50 * MS)
+
+
+def test_each_stream_has_a_fusion_of_its_own():
+    config = FusionConfig(rules=[RuleConfig(label="a", when="b.c > 1")])
+    assert make_fusion(config) is not make_fusion(config)
+
+
+def test_a_fusion_plug_in_that_cannot_start_is_told_with_its_cause(monkeypatch):
+    def start(config):
+        raise KeyError("threshold")
+
+    monkeypatch.setattr(daemon_module, "load_fusion", lambda name: start)
+    with pytest.raises(PluginError, match="fusion 'mine' cannot start: KeyError: 'threshold'"):
+        make_fusion(FusionConfig(plugin="mine"))
 
 
 # Triggers by hand -----------------------------------------------------------------------------------

@@ -38,7 +38,12 @@ def test_the_probe_sees_what_is_loaded() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["visualpath.extractor.daemon", "visualpath.fusion.daemon", "visualpath.runtime.service", "visualpath.process.host"],
+    [
+        "visualpath.extractor.daemon",
+        "visualpath.fusion.daemon",
+        "visualpath.runtime.service",
+        "visualpath.process.host",
+    ],
 )
 def test_the_light_install_loads_no_media_or_web_library(module: str) -> None:
     assert loaded_after(f"import {module}", MEDIA_AND_WEB) == []

@@ -151,7 +151,7 @@ def test_models_that_cannot_be_loaded_are_a_plugin_error_with_the_cause(kind):
         raise FileNotFoundError("face.onnx")
 
     kind.load_models = fail
-    with pytest.raises(PluginError, match="extractor 'face' cannot start: FileNotFoundError: face.onnx"):
+    with pytest.raises(PluginError, match=r"extractor 'face' cannot start: FileNotFoundError: face\.onnx"):
         ExtractorHost(kind, "face", {}).open()
 
 

@@ -52,6 +52,13 @@ def test_the_stream_that_has_waited_longest_comes_first():
     assert [mailbox.take().stream for _ in range(2)] == ["cam1", "cam2"]
 
 
+def test_a_stream_keeps_its_place_in_the_row_when_its_frame_is_replaced():
+    mailbox = Mailbox()
+    for one in (header(0, "cam1"), header(0, "cam2"), header(1, "cam1")):
+        mailbox.put(one)
+    assert mailbox.take() == header(1, "cam1")
+
+
 def test_a_slow_stream_gets_its_turn_beside_a_fast_one():
     mailbox = Mailbox()
     mailbox.put(header(0, "slow"))

@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from visualpath.core.errors import ExtractionError
 from visualpath.core.observation import Observation
-from visualpath.extractor.reporter import Reporter
-from visualpath.process.host import Handled
+from visualpath.extractor.reporter import Reporter, pack_observations
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.messages import Bound, Bye, FrameHeader, Message, Obs, Ping, Skip
 from visualpath_protocol.sockets import OBSERVATIONS
@@ -48,12 +48,9 @@ def header(frame_id=0, stream="cam1", epoch=1):
     )  # fmt: skip
 
 
-def handled(*observations):
-    return Handled(list(observations), 12.5)
-
-
 def observe(reporter, *observations, at=None):
-    reporter.observed(at or header(5), handled(*observations), 200, 3.5)
+    packed = pack_observations(list(observations))
+    reporter.observed(at or header(5), packed, {"decode_ms": 3.5, "extract_ms": 12.5})
 
 
 # Sequence numbers -------------------------------------------------------------------------------
@@ -202,17 +199,19 @@ def test_a_bye_says_why(reporter, service):
     [object(), np.array(["text"]), 2**70, np.zeros(OBSERVATIONS.max_bytes, np.uint8)],
     ids=["an object", "an array of text", "a huge integer", "more than fusion takes"],
 )
-def test_data_that_cannot_be_sent_becomes_a_skip_with_the_reason(reporter, service, data):
-    observe(reporter, Observation(data=data))
-    [skip] = service.sent
-    assert (skip.t_ns, skip.reason, skip.detail.partition(":")[0]) == (200, "error", "data cannot be sent")
+def test_data_that_cannot_be_sent_is_a_failure_of_the_extractor(data):
+    with pytest.raises(ExtractionError, match="data cannot be sent"):
+        pack_observations([Observation(data=data)])
 
 
-def test_metadata_that_cannot_be_sent_becomes_a_skip(reporter, service):
-    observe(reporter, Observation(metadata={"model": object()}))
-    assert [type(message) for message in service.sent] == [Skip]
+def test_metadata_that_cannot_be_sent_is_a_failure_of_the_extractor():
+    with pytest.raises(ExtractionError, match="data cannot be sent"):
+        pack_observations([Observation(metadata={"model": object()})])
 
 
-def test_data_that_cannot_be_sent_costs_fusion_no_message(reporter, service):
-    observe(reporter, Observation(data=object()))
-    assert service.sent[0].seq == 0
+def test_what_a_plug_in_changes_after_packing_is_not_sent(reporter, service):
+    scores = np.zeros(3, np.float32)
+    packed = pack_observations([Observation(data=scores)])
+    scores += 1
+    reporter.observed(header(5), packed, {})
+    np.testing.assert_array_equal(service.sent[0].observations[0].data, np.zeros(3, np.float32))

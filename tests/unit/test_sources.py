@@ -3,7 +3,7 @@
 import pytest
 
 from visualpath.core.errors import CommandError
-from visualpath.fusion.sources import LEASE_NS, Down, Sources, Up
+from visualpath.fusion.sources import LEASE_NS, MAX_SOURCES, Down, Sources, Up
 from visualpath_protocol.messages import Ping
 
 S = 1_000_000_000
@@ -252,8 +252,33 @@ def test_a_jump_forward_counts_what_was_lost(counted):
     assert counted(0, 1, 5, 6, 8) == 4
 
 
-def test_what_came_before_fusion_heard_of_the_source_is_not_counted(counted):
-    assert counted(100, 101) == 0
+def test_what_came_before_fusion_heard_of_the_source_is_not_counted(sources):
+    sources.register(ping(sent={"cam1": 100}), 0)
+    sources.account("face", "cam1", 100, 0)
+    assert sources.lost["face"] == 0
+
+
+def test_the_loss_of_the_first_messages_is_counted(counted):
+    assert counted(7) == 7
+
+
+def test_one_source_too_many_is_refused_while_the_others_live(sources):
+    for n in range(MAX_SOURCES):
+        sources.register(ping(source=f"s{n}"), 0)
+    with pytest.raises(CommandError, match="64 sources"):
+        sources.register(ping(source="late"), 0)
+
+
+def test_a_source_that_is_down_makes_room(sources):
+    for n in range(MAX_SOURCES):
+        sources.register(ping(source=f"s{n}"), 0)
+    sources.expire(LEASE_NS)
+    sources.register(ping(source="late"), LEASE_NS)
+    assert state_of(sources, LEASE_NS, "late") == "ready"
+
+
+def test_messages_of_sources_that_never_registered_share_one_counter(sources):
+    assert sources.counted_name("stranger") == "unregistered"
 
 
 def test_a_number_that_comes_twice_loses_nothing(counted):

@@ -8,6 +8,7 @@ from visualpath.core.align import AlignParams
 from visualpath.core.fusion import BaseFusion, FusionResult
 from visualpath.core.trigger import EvidenceItem, Trigger
 from visualpath.fusion.stream import MAX_SKIPPED_AT_ONCE, StreamFusion
+from visualpath.runtime.refusals import Refusals
 from visualpath_protocol.codec import encode
 from visualpath_protocol.messages import (
     Bound,
@@ -54,7 +55,12 @@ class Bench:
         self.counters = Counter()
         self.states = []
         self.stream = StreamFusion(
-            "cam1", PARAMS, self.fusion, firings or {}, self.counters, lambda *state: self.states.append(state)
+            "cam1",
+            PARAMS,
+            self.fusion,
+            firings or {},
+            Refusals(self.counters),
+            lambda *state: self.states.append(state),
         )
 
     def up(self, *sources, now=0, **fields):
@@ -292,7 +298,7 @@ def test_a_firing_is_resumed_too_when_observations_come_before_the_streams_word(
     bench.up("face")
     for frame_id in range(3):
         bench.obs("face", frame_id, epoch=7)
-    assert bench.fusion.told == ["reset", "reset", ("resume", "smile", 500 * MS), ("update", 2)]
+    assert bench.fusion.told == ["reset", ("resume", "smile", 500 * MS), ("update", 2)]
 
 
 # Skips ----------------------------------------------------------------------------------------------
@@ -390,3 +396,28 @@ def test_idle_and_active_sources_are_told(bench):
         ("state", {"stream": "cam1", "source": "text", "state": "idle"}),
         ("state", {"stream": "cam1", "source": "text", "state": "active"}),
     ]
+
+
+# What a plug-in may do --------------------------------------------------------------------------------
+
+
+class RaisingFusion(BaseFusion):
+    def update(self, frame):
+        raise RuntimeError("no model")
+
+
+def test_a_fusion_that_raises_costs_the_decision_and_nothing_else():
+    bench = Bench()
+    bench.stream._fusion = RaisingFusion()
+    bench.state(epoch=3)
+    bench.up("face")
+    assert bench.obs("face", 0) == []
+    assert (bench.counters["failed.fusion"], bench.counters["sets"]) == (1, 1)
+
+
+def test_a_firing_of_this_run_keeps_its_cooldown_when_time_jumps_within_the_epoch():
+    bench = Bench()
+    bench.state(epoch=3)
+    bench.stream.manual("smile", 500 * MS, 0, "")
+    bench.stream._restart_fusion()
+    assert bench.fusion.told[-2:] == ["reset", ("resume", "smile", 500 * MS)]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from visualpath.core.errors import CommandError, ConfigError
 from visualpath.runtime.main import run_daemon
 from visualpath.runtime.poll import Parts
 from visualpath.runtime.service import Service
-from visualpath_protocol.clock import mono_ns
+from visualpath_protocol.clock import NS_PER_S, mono_ns
 from visualpath_protocol.codec import Codec
 from visualpath_protocol.endpoints import CLIP, frame_daemon
 from visualpath_protocol.messages import Ack, FrameHeader, StreamState, Trig
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 DEFAULT_LIMIT = 100
 """How many clips are listed unless told."""
 MAX_LIMIT = 10_000
+MAX_UNCOMMITTED = 1000
 
 
 class ClipDaemon:
@@ -47,6 +50,7 @@ class ClipDaemon:
             name: ClipStream(name, config.ring_dir, config.ring.length_ns, config.clip, config.clips_dir)
             for name in config.streams
         }
+        self._uncommitted: deque[tuple[Trig, Callable[[], None]]] = deque(maxlen=MAX_UNCOMMITTED)
         self._trig_codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
         self._frame_codec = Codec(FrameHeader, StreamState, max_bytes=HEADERS.max_bytes)
         self._triggers = service.bind(TRIGGERS)
@@ -58,6 +62,7 @@ class ClipDaemon:
             for kind in "hs":
                 socket.subscribe(topic(stream, kind))
             service.loop.watch(socket, self._on_frame)
+        service.loop.every(NS_PER_S, self._commit_again)
         service.loop.on_tick(self._tick, self._next_deadline)
 
     def run(self) -> None:
@@ -137,7 +142,7 @@ class ClipDaemon:
 
     def _saved(self, trig: Trig, path: Path, sidecar: dict[str, Any]) -> None:
         relative = str(path.relative_to(self._service.config.clips_dir))
-        self._ledger.saved(trig.trig_id, relative, sidecar)
+        self._commit(trig, lambda: self._ledger.saved(trig.trig_id, relative, sidecar))
         self._service.counters["clips.saved"] += 1
         gaps = ", ".join(f"{g['reason']} {(g['to'] - g['from']) / 1e9:.3f} s" for g in sidecar["gaps"])
         log.info("saved %s: %d frames%s", relative, sidecar["frames"], f"; lacks {gaps}" if gaps else "")
@@ -145,9 +150,21 @@ class ClipDaemon:
 
     def _fail(self, trig: Trig, why: str) -> None:
         log.error("no clip for %s: %s", trig, why)
-        self._ledger.failed(trig.trig_id, why)
+        self._commit(trig, lambda: self._ledger.failed(trig.trig_id, why))
         self._service.counters["clips.failed"] += 1
         self._service.emit("clip", {"trig_id": trig.trig_id, "state": "failed", "why": why})
+
+    def _commit(self, trig: Trig, outcome: Callable[[], None]) -> None:
+        """Put an outcome into the ledger; where the disk refuses, again later. A crash before that repeats the clip."""
+        try:
+            outcome()
+        except LedgerError as error:
+            self._service.refusals.add("failed.ledger", f"{trig}: {error}")
+            self._uncommitted.append((trig, outcome))
+
+    def _commit_again(self, _now: int) -> None:
+        for _ in range(len(self._uncommitted)):
+            self._commit(*self._uncommitted.popleft())
 
     def _tick(self, now: int) -> None:
         for stream in self._streams.values():
@@ -161,11 +178,11 @@ class ClipDaemon:
         limit = args.get("limit", DEFAULT_LIMIT)
         if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
             raise CommandError("malformed", f"limit {limit!r} is no number from 1 to {MAX_LIMIT}")
-        return {
-            "dir": str(self._service.config.clips_dir),
-            "triggers": self._ledger.triggers(limit),
-            "clips": self._ledger.clips(limit),
-        }
+        try:
+            triggers, clips = self._ledger.triggers(limit), self._ledger.clips(limit)
+        except LedgerError as error:
+            raise CommandError("ledger", f"the ledger cannot be read: {error}") from error
+        return {"dir": str(self._service.config.clips_dir), "triggers": triggers, "clips": clips}
 
     def _status(self) -> dict[str, Any]:
         return {"streams": {name: {"recording": len(stream.recordings)} for name, stream in self._streams.items()}}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from itertools import pairwise
 
 from visualbase.ring import RingReader
 from visualpath_protocol.messages import FrameHeader
-
 
 EPOCHS_KEPT = 4
 """A stream that begins anew again and again must not pile up."""
@@ -38,17 +38,14 @@ class FrameIndex:
             return []
         fresh = [header]
         if last is None or header.epoch != last.epoch or header.frame_id != last.frame_id + 1:
-            known = (-1, -1) if last is None else _order(last)
-            missed = (h for h in self._reader.scan() if known < _order(h) < _order(header))
-            fresh = [*missed, header]
+            fresh = [*(h for h in self._unannounced() if _order(h) < _order(header)), header]
         for each in fresh:
             self._append(each)
         return fresh
 
     def catch_up(self) -> list[FrameHeader]:
         """Take what was written and not announced; returns it."""
-        known = (-1, -1) if self.last is None else _order(self.last)
-        fresh = [header for header in self._reader.scan() if known < _order(header)]
+        fresh = list(self._unannounced())
         for each in fresh:
             self._append(each)
         return fresh
@@ -58,6 +55,11 @@ class FrameIndex:
         frames = [header for header in self._headers if header.epoch == epoch]
         first = next((i for i, (_, after) in enumerate(pairwise(frames)) if after.t_ns > t_ns), max(len(frames) - 1, 0))
         return frames[first:]
+
+    def _unannounced(self) -> Iterator[FrameHeader]:
+        """What lies in the ring behind the newest frame known."""
+        last = self.last
+        return (h for h in self._reader.scan(since=last) if last is None or _order(h) > _order(last))
 
     def _append(self, header: FrameHeader) -> None:
         if self._headers and header.epoch != self._headers[-1].epoch:

@@ -48,7 +48,7 @@ class Recording:
         self._temporary = temporary_path(clips_dir, trig.trig_id)
         self._writer: MjpegMp4Writer | None = None
         self._first: FrameHeader | None = None
-        self._sidecar_path: Path | None = None
+        self._final: Path | None = None
         self._failure = ""
 
     def feed(self, header: FrameHeader) -> bool:
@@ -75,13 +75,12 @@ class Recording:
         try:
             self._writer.finish(delivered[1])
             self._writer = None
-            sha256 = hashlib.sha256(self._temporary.read_bytes()).hexdigest()
-            path = self._final_path(self._first)
+            sha256 = sha256_of(self._temporary)
+            path = self._final = self._final_path(self._first)
             path.parent.mkdir(parents=True, exist_ok=True)
             sync_dir(path.parent.parent)
             sidecar = self._sidecar(self._first, delivered, path, sha256)
-            self._sidecar_path = path.with_suffix(".json")
-            write_durably(self._sidecar_path, json.dumps(sidecar, indent=1).encode() + b"\n")
+            write_durably(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode() + b"\n")
             publish(self._temporary, path)  # last: whoever finds the clip finds its sidecar
         except (OSError, MediaError) as error:
             raise ClipFailed(f"cannot be written: {error}") from error
@@ -92,7 +91,10 @@ class Recording:
         if self._writer is not None:
             self._writer.abort()
             self._writer = None
-        for path in filter(None, (self._temporary, self._sidecar_path)):
+        leftovers = [self._temporary]
+        if self._final is not None:
+            leftovers += [self._final, self._final.with_suffix(".json")]
+        for path in leftovers:
             with suppress(OSError):
                 path.unlink()
 
@@ -154,7 +156,20 @@ def temporary_path(clips_dir: Path, trig_id: str) -> Path:
     return clips_dir / ".recording" / f"{trig_id}.mp4{TEMPORARY_SUFFIX}"
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def find_saved(clips_dir: Path, trig: Trig) -> tuple[Path, dict[str, Any]] | None:
     """The clip and sidecar of a trigger, should they be on disk already: the ledger may not have heard of it."""
-    path = next(clips_dir.glob(f"*/*_{trig.trig_id}.mp4"), None)
-    return None if path is None else (path, json.loads(path.with_suffix(".json").read_bytes()))
+    for path in clips_dir.glob(f"*/*_{trig.trig_id}.mp4"):
+        try:
+            return path, json.loads(path.with_suffix(".json").read_bytes())
+        except (OSError, ValueError) as error:
+            log.warning("%s has no readable sidecar (%s): it is made again", path, error)
+    return None

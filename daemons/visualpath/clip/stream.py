@@ -8,12 +8,14 @@ from pathlib import Path
 from visualbase.clip import GapReason
 from visualbase.ring import RingReader
 from visualpath.clip.index import FrameIndex
-from visualpath.clip.recording import Recording
+from visualpath.clip.recording import ClipFailed, Recording
 from visualpath.runtime.config import ClipConfig
 from visualpath_protocol.clock import NS_PER_S
 from visualpath_protocol.messages import FrameHeader, StreamState, Trig
 
 DEFAULT_FPS = 25.0
+MAX_RECORDINGS = 16
+"""Clips of one stream at a time: each is an open file that takes every frame."""
 
 
 class ClipStream:
@@ -33,15 +35,26 @@ class ClipStream:
         self._index.catch_up()
         self._state: StreamState | None = None
         self._heard_ns: int | None = None
+        self._caught_up_to: tuple[int, int | None] | None = None
 
     def start(self, trig: Trig, now: int) -> list[Recording]:
-        """Begin a trigger's clip with what the ring holds; returns it if it is complete already."""
+        """Begin a trigger's clip with what the ring holds; returns it if it is complete already.
+
+        Raises:
+            ClipFailed: too many clips of this stream are being recorded.
+        """
+        if len(self.recordings) >= MAX_RECORDINGS:
+            raise ClipFailed(f"{MAX_RECORDINGS} clips of this stream are being recorded already: raise the cooldown")
         fps = self._state.fps if self._state and self._state.fps else DEFAULT_FPS
         span = trig.t_start_ns - self._config.pre_ns, trig.t_end_ns + self._config.post_ns
         recording = Recording(trig, span, round(NS_PER_S / fps), self._reader, self._clips_dir)
-        for header in self._index.frames_from(trig.epoch, span[0]):
-            if recording.feed(header):
-                return [recording]
+        try:
+            for header in self._index.frames_from(trig.epoch, span[0]):
+                if recording.feed(header):
+                    return [recording]
+        except BaseException:
+            recording.abort()
+            raise
         self.recordings.append(recording)
         self._heard_ns = self._heard_ns or now
         return self._close_if_over()
@@ -63,10 +76,20 @@ class ClipStream:
     def state(self, state: StreamState) -> list[Recording]:
         """The frame daemon says how the stream is; returns the recordings that this completes."""
         self._state = state
+        caught_up: list[Recording] = []
+        if self._ring_may_hold_more(state):
+            self._caught_up_to = state.epoch, state.last_frame_id
+            caught_up = self._feed(self._index.catch_up())
+        return caught_up + self._close_if_over()
+
+    def _ring_may_hold_more(self, state: StreamState) -> bool:
+        """Whether frames were written that nobody announced: before the stream's end, or before a crash."""
         last = self._index.last
-        if state.state == "ended" and not (last and _same_frame(state, last)):
-            return self._feed(self._index.catch_up()) + self._close_if_over()
-        return self._close_if_over()
+        if (state.epoch, state.last_frame_id) == self._caught_up_to:
+            return False
+        if last is None or state.epoch > last.epoch:
+            return True
+        return state.state == "ended" and not _same_frame(state, last)
 
     def tick(self, now: int) -> list[Recording]:
         """Close what waits for frames that do not come."""

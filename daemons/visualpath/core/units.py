@@ -6,7 +6,7 @@ import re
 
 _NS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-_TOO_LARGE = 2**63
+_TOO_LARGE = 2**63  # 64-bit integers on the wire and in databases
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)\Z")
 
 
@@ -29,7 +29,7 @@ class Size(int):
 
 
 def _quantity(text: object, units: dict[str, int], what: str, examples: str) -> int:
-    if text == 0:
+    if text == 0 and not isinstance(text, bool):
         return 0
     match = _QUANTITY.match(text.strip()) if isinstance(text, str) else None
     if match is None or match[2] not in units:

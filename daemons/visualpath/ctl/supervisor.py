@@ -6,6 +6,7 @@ Its configuration, log files and socket are made from visualpath.yaml; each prog
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
@@ -26,6 +27,8 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.1
 LOG_BYTES = 10 << 20
+START_RETRIES = 1_000_000
+"""A cause that lasts, such as a full disk, must not end a daemon for good; supervisord backs off by itself."""
 
 
 class SupervisorFailed(VisualpathError):
@@ -117,10 +120,11 @@ class LocalSupervisor:
         for priority, role in enumerate(roles(self._config), start=1):
             command = [sys.executable, "-m", "visualpath.runtime.exec", role.role, *filter(None, [role.instance])]
             parser[f"program:{role.daemon}"] = {
-                "command": " ".join([*command, "--config", str(self._config.path)]).replace("%", "%%"),
+                "command": shlex.join([*command, "--config", str(self._config.path)]),
                 "priority": str(priority),
                 "autorestart": "true",
                 "startsecs": "1",
+                "startretries": str(START_RETRIES),
                 "stopwaitsecs": "15",
                 "redirect_stderr": "true",
                 "stdout_logfile": str(self.log(role.daemon)),
@@ -128,4 +132,4 @@ class LocalSupervisor:
             }
         text = StringIO()
         parser.write(text)
-        return text.getvalue()
+        return text.getvalue().replace("%", "%%")  # supervisord expands %(name)s

@@ -22,9 +22,9 @@ from visualbase.frame import Frame
 from visualbase.ring import RingReader
 from visualpath.core.errors import ExtractionError
 from visualpath.extractor.registration import Registration
-from visualpath.extractor.reporter import Reporter
+from visualpath.extractor.reporter import Reporter, pack_observations
 from visualpath.plugin.discovery import load_extractor
-from visualpath.process.host import ExtractorHost, Handled
+from visualpath.process.host import ExtractorHost
 from visualpath.process.mailbox import Mailbox
 from visualpath.runtime.main import require_named, run_daemon
 from visualpath.runtime.poll import Parts
@@ -73,6 +73,8 @@ class ExtractorDaemon:
         self._codec = Codec(FrameHeader, max_bytes=HEADERS.max_bytes)
         service.status = self._status
         service.loop.every(PING_INTERVAL_NS, lambda _now: self._reporter.send_ping(self._state, self._busy_ns()))
+        self._patience = threading.Timer(STOP_PATIENCE_S, self._give_up)
+        self._patience.daemon = True
         self._io_thread = threading.Thread(target=self._run_io, name="io", daemon=True)
 
     # Main thread: the model.
@@ -102,13 +104,15 @@ class ExtractorDaemon:
             decode_started = time.perf_counter_ns()
             frame = self._read(header, host)
             decode_ms = (time.perf_counter_ns() - decode_started) / 1e6
-            handled: Handled = host.handle(frame)
+            handled = host.handle(frame)
+            packed = pack_observations(handled.observations)
         except (Evicted, DamagedJpeg, ExtractionError) as error:
             reason: SkipReason = "evicted" if isinstance(error, Evicted) else "error"
             detail = str(error)
             self._report(lambda: self._failed(header, reason, detail))
         else:
-            self._report(lambda: report.observed(header, handled, header.t_ns, decode_ms))
+            timing = {"decode_ms": decode_ms, "extract_ms": handled.extract_ms}
+            self._report(lambda: report.observed(header, packed, timing))
         finally:
             self._busy_since_ns = 0
 
@@ -144,13 +148,12 @@ class ExtractorDaemon:
         try:
             self._service.loop.run()
         except BaseException as error:  # raised again in the main thread
+            log.critical("the I/O thread is stopped by a defect", exc_info=True)
             self._io_failure = error
         self._state = "stopping"
-        self._reporter.bye("stopped")
         self._mailbox.close()
-        patience = threading.Timer(STOP_PATIENCE_S, self._give_up)
-        patience.daemon = True  # an end that comes in time is not held up
-        patience.start()
+        self._patience.start()
+        self._reporter.bye("stopped")
 
     def _give_up(self) -> None:
         log.error("the extractor is still at work %.0f s after the stop: ending without it", STOP_PATIENCE_S)
@@ -159,13 +162,10 @@ class ExtractorDaemon:
     def _subscribe(self) -> None:
         for stream in self._streams:
             socket = self._service.connect(HEADERS, frame_daemon(stream))
-            for kind in "hs":
-                socket.subscribe(topic(stream, kind))
+            socket.subscribe(topic(stream, "h"))
             self._service.loop.watch(socket, self._on_frame)
 
     def _on_frame(self, parts: Parts) -> None:
-        if not parts[0].endswith(b"\0h"):
-            return
         header = self._service.decode(self._codec, parts[-1], "headers")
         if header is None or header.stream not in self._rings:
             return
@@ -202,6 +202,7 @@ class ExtractorDaemon:
         self._service.loop.stop()
         if self._io_thread.is_alive():
             self._io_thread.join()
+        self._patience.cancel()
         for ring in self._rings.values():
             ring.close()
 

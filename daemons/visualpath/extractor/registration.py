@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable
 
@@ -19,6 +18,8 @@ from visualpath_protocol.sockets import CONTROL
 log = logging.getLogger(__name__)
 
 RETRY_NS = NS_PER_S // 2
+COMMAND_ID = "register"
+"""One and the same command, asked again until it is answered."""
 
 
 class Registration:
@@ -35,7 +36,6 @@ class Registration:
         self._on_accept = on_accept
         self._socket = service.connect(CONTROL, FUSION)
         self._codec = Codec(Reply, max_bytes=CONTROL.max_bytes)
-        self._ids = itertools.count()
         self._last_refusal = ""
         self._wanted = False
         self.accepted = False
@@ -50,7 +50,7 @@ class Registration:
     def _try(self) -> None:
         if self._wanted and not self.accepted:
             args = msgspec.to_builtins(self._current())
-            self._service.send(self._socket, Command(id=str(next(self._ids)), name="register", args=args))
+            self._service.send(self._socket, Command(id=COMMAND_ID, name="register", args=args))
 
     def _on_reply(self, parts: Parts) -> None:
         reply = self._service.decode(self._codec, parts[-1], "register")

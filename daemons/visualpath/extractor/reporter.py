@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import msgspec
+
+from visualpath.core.errors import ExtractionError
 from visualpath.core.observation import Observation
-from visualpath.process.host import Handled
 from visualpath.runtime.service import Service
-from visualpath_protocol.codec import encode
+from visualpath_protocol.codec import pack
 from visualpath_protocol.messages import (
+    TEXT_MAX,
     Bound,
     Bye,
     ExtractorState,
@@ -25,7 +28,8 @@ from visualpath_protocol.messages import (
 )
 from visualpath_protocol.sockets import OBSERVATIONS, ZmqSocket
 
-DETAIL_MAX = 2000
+ENVELOPE_BYTES = 4096
+"""More than everything in an OBS but its observations."""
 
 
 class Reporter:
@@ -37,22 +41,18 @@ class Reporter:
         self._registration = registration
         self._sent: Counter[str] = Counter()
 
-    def observed(self, header: FrameHeader, handled: Handled, bound_ns: int, decode_ms: float) -> None:
-        """One frame has been looked at."""
+    def observed(self, header: FrameHeader, observations: msgspec.Raw, timing: dict[str, float]) -> None:
+        """One frame has been looked at; `observations` come from `pack_observations`."""
         obs = Obs(
             **self._envelope(header.stream, header.epoch),
             frame_id=header.frame_id,
             t_ns=header.t_ns,
             mono_ns=header.mono_ns,
-            observations=[_body(observation) for observation in handled.observations],
-            bound_ns=bound_ns,
-            timing={"decode_ms": decode_ms, "extract_ms": handled.extract_ms},
+            observations=observations,  # type: ignore[arg-type]  # packed already, in the thread of the model
+            bound_ns=header.t_ns,
+            timing=timing,
         )
-        try:
-            self._send("obs", obs)
-        except (TypeError, ValueError) as error:  # data that has no form on the wire
-            self._sent[header.stream] -= 1  # its number was not used
-            self.skipped(header, header, "error", f"data cannot be sent: {error}")
+        self._send("obs", obs)
 
     def skipped(self, first: FrameHeader, last: FrameHeader, reason: SkipReason, detail: str = "") -> None:
         """The frames from `first` to `last` will not be reported."""
@@ -74,7 +74,7 @@ class Reporter:
             first_t_ns=times[0],
             t_ns=times[1],
             reason=reason,
-            detail=detail[:DETAIL_MAX],
+            detail=detail[:TEXT_MAX],
         )
         self._service.counters[f"skipped.{reason}"] += last - first + 1
         self._send("skip", skip)
@@ -116,12 +116,21 @@ class Reporter:
         }
 
     def _send(self, kind: str, message: Obs | Skip | Bound | Ping | Bye) -> None:
-        data = encode(message)
-        if len(data) > OBSERVATIONS.max_bytes:
-            raise ValueError(f"{len(data)} bytes are more than the {OBSERVATIONS.max_bytes} that fusion takes")
-        sent = self._service.send(self._socket, data)
+        sent = self._service.send(self._socket, message)
         self._service.counters[f"sent.{kind}" if sent else f"dropped.{kind}"] += 1
 
 
-def _body(observation: Observation[Any]) -> ObservationBody:
-    return ObservationBody(signals=observation.signals, data=observation.data, metadata=observation.metadata)
+def pack_observations(observations: list[Observation[Any]]) -> msgspec.Raw:
+    """What goes into an OBS, as bytes: the plug-in may change its objects as soon as this returns.
+
+    Raises:
+        ExtractionError: data that has no form on the wire, or is too large for it.
+    """
+    try:
+        packed = pack([ObservationBody(signals=o.signals, data=o.data, metadata=o.metadata) for o in observations])
+    except TypeError as error:
+        raise ExtractionError(f"data cannot be sent: {error}") from error
+    size_bytes = len(bytes(packed))
+    if size_bytes > OBSERVATIONS.max_bytes - ENVELOPE_BYTES:
+        raise ExtractionError(f"data cannot be sent: {size_bytes} bytes, fusion takes {OBSERVATIONS.max_bytes} in all")
+    return packed

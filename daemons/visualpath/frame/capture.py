@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from visualbase.errors import MediaError, RingFull
+from visualbase.errors import MediaError, RingFull, SourceError
 from visualbase.ring import RingWriter, newest_epoch
 from visualbase.sources import open_source
-from visualbase.sources.base import Picture, SourceInfo
+from visualbase.sources.base import Picture, Source, SourceInfo
 from visualpath.frame.epochs import EpochFile
 from visualpath.runtime.config import Config, StreamConfig
 from visualpath.runtime.refusals import Refusals
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 HANDOVER_FRAMES = 32
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 30.0
+PACE_SLACK_NS = NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class Captured:
 
 @dataclass(frozen=True)
 class Ended:
-    """The source has come to its end."""
+    """The source has come to its end; `reason` says why if that came early."""
+
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,18 +104,26 @@ class Capture(threading.Thread):
             self._wake()
 
     def _run(self) -> None:
+        """A source that cannot be opened is tried again; one that was read and is not live has had its turn."""
         retry_s = RETRY_FIRST_S
         while not self._stopping.is_set():
             try:
-                self._read_once()
-                return
+                reason = self._read_once()
             except MediaError as error:
                 self._refusals.add("failed.source", f"{error}; trying again in {retry_s:.0f} s")
                 self._put(Failed(str(error)))
+            else:
+                self._put(Ended(reason))
+                return
             self._stopping.wait(retry_s)
             retry_s = min(retry_s * 2, RETRY_MAX_S)
 
-    def _read_once(self) -> None:
+    def _read_once(self) -> str:
+        """Read the source to its end; returns why that came early, "" if it did not.
+
+        Raises:
+            MediaError: it cannot be opened.
+        """
         with open_source(self._config.source, loop=self._config.loop, jpeg_quality=self._config.jpeg_quality) as source:
             epoch = self._epochs.next(newest_epoch(self._ring_dir, self._stream))
             log.info(
@@ -127,16 +139,31 @@ class Capture(threading.Thread):
             ) as ring:
                 self._put(Opened(epoch, source.info))
                 self.go.wait()
-                pacer = _Pacer(self._stopping) if self._config.pace == "realtime" else None
-                for frame_id, picture in enumerate(source.pictures()):
-                    if pacer is not None:
-                        pacer.wait_for(picture.t_ns)
-                    if self._stopping.is_set():
-                        return
-                    self._write(ring, self._header(epoch, frame_id, picture), picture.jpeg)
-            for reason, times in source.dropped.items():
-                self._refusals.add(f"dropped.source.{reason}", f"{times} in {self._config.source}", times)
-        self._put(Ended())
+                try:
+                    self._publish_all(source, ring, epoch)
+                except SourceError as error:
+                    self._refusals.add("failed.source", error)
+                    return str(error)
+        return ""
+
+    def _publish_all(self, source: Source, ring: RingWriter, epoch: int) -> None:
+        pacer = _Pacer(self._stopping) if self._config.pace == "realtime" else None
+        dropped: Counter[str] = Counter()
+        for frame_id, picture in enumerate(source.pictures()):
+            if pacer is not None:
+                pacer.wait_for(picture.t_ns)
+            if self._stopping.is_set():
+                return
+            self._write(ring, self._header(epoch, frame_id, picture), picture.jpeg)
+            self._report_dropped(source, dropped)
+        self._report_dropped(source, dropped)
+
+    def _report_dropped(self, source: Source, before: Counter[str]) -> None:
+        """Count what the source has lost since the last look."""
+        for reason, times in source.dropped.items():
+            if times > before[reason]:
+                self._refusals.add(f"dropped.source.{reason}", self._config.source, times - before[reason])
+                before[reason] = times
 
     def _write(self, ring: RingWriter, header: FrameHeader, jpeg: bytes) -> None:
         try:
@@ -171,7 +198,10 @@ class Capture(threading.Thread):
 
 
 class _Pacer:
-    """Lets each picture out when its time has come, counted from the first."""
+    """Lets each picture out when its time has come, counted from the first.
+
+    After a stall of more than `PACE_SLACK_NS` the count begins anew: there is no rush to make up for it.
+    """
 
     def __init__(self, stopping: threading.Event) -> None:
         self._stopping = stopping
@@ -179,6 +209,6 @@ class _Pacer:
 
     def wait_for(self, t_ns: int) -> None:
         now = mono_ns()
-        if self._offset_ns is None:
+        if self._offset_ns is None or t_ns + self._offset_ns < now - PACE_SLACK_NS:
             self._offset_ns = now - t_ns
         self._stopping.wait(max(0, t_ns + self._offset_ns - now) / NS_PER_S)

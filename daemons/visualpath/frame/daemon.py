@@ -13,19 +13,18 @@ from typing import Any
 import msgspec
 
 from visualpath.frame.capture import Capture, Captured, CaptureEvent, Ended, Failed, Opened
-from visualpath.runtime.config import Config
 from visualpath.runtime.main import require_named, run_daemon
 from visualpath.runtime.poll import Parts
 from visualpath.runtime.service import Service
 from visualpath_protocol.clock import NS_PER_MS, mono_ns
 from visualpath_protocol.endpoints import frame_daemon
-from visualpath_protocol.messages import StreamState, StreamStateName
+from visualpath_protocol.messages import TEXT_MAX, StreamState, StreamStateName
 from visualpath_protocol.sockets import FRAMES, HEADERS, topic
 
 log = logging.getLogger(__name__)
 
 STATE_INTERVAL_NS = 500 * NS_PER_MS
-_UNSUBSCRIBE, _SUBSCRIBE = b"\0", b"\1"
+_SUBSCRIBE = b"\1"
 
 
 class FrameDaemon:
@@ -41,12 +40,15 @@ class FrameDaemon:
         self._frames = service.bind(FRAMES)
         self._header_topic, self._state_topic, self._jpeg_topic = (topic(stream, kind) for kind in "hsj")
         self._subscribers: Counter[bytes] = Counter()
-        self._wanted_subscribers = _wanted_subscribers(service.config, stream, self._header_topic, self._state_topic)
+        self._wanted_subscribers = {
+            self._header_topic: len(service.config.extractors_of(stream)) + 1,  # the extractors and clip
+            self._state_topic: 2,  # fusion and clip
+        }
         self._ready_deadline_ns = mono_ns() + self._config.ready_timeout_ns
         self._capture = Capture(stream, service.config, service.refusals, service.loop.wake)
         service.status = self._status
-        service.loop.watch(self._headers, self._on_subscription)
-        service.loop.watch(self._frames, self._on_subscription)
+        service.loop.watch(self._headers, lambda parts: self._count(parts, (self._header_topic, self._state_topic)))
+        service.loop.watch(self._frames, lambda parts: self._count(parts, (self._jpeg_topic,)))
         service.loop.on_tick(self._on_tick)
         service.loop.every(STATE_INTERVAL_NS, lambda _now: self._publish_state())
 
@@ -59,14 +61,14 @@ class FrameDaemon:
         """Stop reading the source."""
         self._capture.stop()
 
-    def _on_subscription(self, parts: Parts) -> None:
+    def _count(self, parts: Parts, known: tuple[bytes, ...]) -> None:
+        """Somebody subscribes (a one and the topic) or leaves (a zero and the topic)."""
         action, name = parts[0][:1], parts[0][1:]
-        if action == _SUBSCRIBE:
-            self._subscribers[name] += 1
-            if name == self._state_topic:
-                self._publish_state()
-        elif action == _UNSUBSCRIBE:
-            self._subscribers[name] -= 1
+        if name not in known:
+            return
+        self._subscribers[name] += 1 if action == _SUBSCRIBE else -1
+        if action == _SUBSCRIBE and name == self._state_topic:
+            self._publish_state()
 
     def _on_tick(self, now: int) -> None:
         if self._capture.failure is not None:
@@ -109,7 +111,7 @@ class FrameDaemon:
             self._publish_state()
         elif isinstance(event, Ended):
             log.info("end of stream after %d frames", self._service.counters["frames"])
-            self._change_state("ended")
+            self._change_state("ended", event.reason)
         elif isinstance(event, Failed):
             self._change_state("stalled", event.reason)
 
@@ -132,7 +134,7 @@ class FrameDaemon:
             counters["jpeg_bytes_sent"] += len(captured.jpeg)
 
     def _change_state(self, state: StreamStateName, reason: str = "") -> None:
-        self._state = msgspec.structs.replace(self._state, state=state, reason=reason)
+        self._state = msgspec.structs.replace(self._state, state=state, reason=reason[:TEXT_MAX])
         self._publish_state()
         self._service.emit("state", self._state)
 
@@ -143,18 +145,12 @@ class FrameDaemon:
         self._service.counters["jpeg_bytes_sent"] += 0  # shown even while nobody has asked for pictures
         return {
             "stream": msgspec.to_builtins(self._state),
-            "subscribers": {_readable(name): n for name, n in self._subscribers.items() if n > 0},
+            "subscribers": {
+                "headers": self._subscribers[self._header_topic],
+                "states": self._subscribers[self._state_topic],
+                "frames": self._subscribers[self._jpeg_topic],
+            },
         }
-
-
-def _readable(subscription: bytes) -> str:
-    return subscription.replace(b"\0", b"/").decode(errors="backslashreplace")
-
-
-def _wanted_subscribers(config: Config, stream: str, header_topic: bytes, state_topic: bytes) -> dict[bytes, int]:
-    """Extractors and the clip daemon take headers and states, fusion takes states only."""
-    readers = len(config.extractors_of(stream)) + 1
-    return {header_topic: readers, state_topic: readers + 1}
 
 
 def main(argv: list[str] | None = None) -> int:

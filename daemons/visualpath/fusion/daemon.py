@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -24,12 +25,21 @@ from visualpath_protocol.clock import mono_ns
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.endpoints import FUSION, frame_daemon
 from visualpath_protocol.errors import InvalidName
-from visualpath_protocol.messages import Bound, Bye, Obs, Ping, Skip, SourceMessage, StreamState, Trig, check_name
+from visualpath_protocol.messages import (
+    COUNT_MAX,
+    Bound,
+    Bye,
+    Obs,
+    Ping,
+    Skip,
+    SourceMessage,
+    StreamState,
+    Trig,
+    check_name,
+)
 from visualpath_protocol.sockets import HEADERS, OBSERVATIONS, TRIGGERS, topic
 
 log = logging.getLogger(__name__)
-
-T_NS_MAX = 2**63 - 1
 
 
 class FusionDaemon:
@@ -44,7 +54,7 @@ class FusionDaemon:
             self._streams = {stream: self._make_stream(config, stream) for stream in config.streams}
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"cannot use {outbox_path(config.state_dir)}: {error}") from error
-        self._outbox = Outbox(outbox_path(config.state_dir), service, lambda ack: None)
+        self._outbox = Outbox(outbox_path(config.state_dir), service)
         self._obs_codec = Codec(Obs, Skip, Bound, Ping, Bye, max_bytes=OBSERVATIONS.max_bytes)
         self._trig_codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
         self._state_codec = Codec(StreamState, max_bytes=HEADERS.max_bytes)
@@ -61,10 +71,10 @@ class FusionDaemon:
     def _make_stream(self, config: Config, name: str) -> StreamFusion:
         stream = StreamFusion(
             name,
-            align_params(config.fusion),
+            align_params(config.fusion, config.streams[name].pace),
             make_fusion(config.fusion),
             load_firings(outbox_path(config.state_dir), name),
-            self._service.counters,
+            self._service.refusals,
             self._service.emit,
         )
         stream.expect((e for e in config.extractors_of(name) if config.extractors[e].expected), mono_ns())
@@ -99,11 +109,12 @@ class FusionDaemon:
             return
         self._apply(self._sources.account(message.source, message.stream, message.seq, now), now)
         counters = self._service.counters
+        source = self._sources.counted_name(message.source)
         if isinstance(message, Obs):
-            counters[f"obs.{message.source}"] += 1
+            counters[f"obs.{source}"] += 1
             self._send(stream.obs(message, now))
         elif isinstance(message, Skip):
-            counters[f"skips.{message.source}"] += message.last_frame_id - message.first_frame_id + 1
+            counters[f"skips.{source}"] += message.last_frame_id - message.first_frame_id + 1
             self._send(stream.skip(message, now))
         elif isinstance(message, Bound):
             self._send(stream.bound(message, now))
@@ -131,7 +142,7 @@ class FusionDaemon:
         if state is None or state.last_t_ns is None or state.last_frame_id is None:
             raise CommandError("no-frames", f"stream {stream.stream} has no frames yet")
         t_ns = args.get("t_ns", state.last_t_ns)
-        if type(t_ns) is not int or not 0 <= t_ns <= T_NS_MAX:
+        if type(t_ns) is not int or not 0 <= t_ns <= COUNT_MAX:
             raise CommandError("malformed", f"t_ns {t_ns!r} is no time in ns")
         try:
             label = check_name("label", str(args.get("label", "manual")))
@@ -201,13 +212,18 @@ class FusionDaemon:
         }
 
 
-def align_params(config: FusionConfig) -> AlignParams:
-    """The aligner's parameters; the documents' multiplier becomes the allowed lateness beyond the window."""
-    return AlignParams(
+def align_params(config: FusionConfig, pace: str) -> AlignParams:
+    """The aligner's parameters for a stream.
+
+    The documents' multiplier becomes the allowed lateness beyond the window. A stream that is read as fast
+    as it can be has no relation to the clock: there event time may run ahead of it, and only STREAM tells epochs.
+    """
+    params = AlignParams(
         window_ns=config.window_ns,
         allowed_lateness_ns=round((config.late_arrival_threshold - 1) * config.window_ns),
         idle_timeout_ns=config.idle_timeout_ns,
     )
+    return replace(params, future_guard_ns=COUNT_MAX) if pace == "fast" else params
 
 
 def make_fusion(config: FusionConfig) -> BaseFusion:

@@ -10,7 +10,6 @@ import logging
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,15 +63,13 @@ class Outbox(threading.Thread):
 
     Args:
         path: the database.
-        on_ack: called in this thread with each ACK that settles a trigger.
     """
 
-    def __init__(self, path: Path, service: Service, on_ack: Callable[[Ack], None]) -> None:
+    def __init__(self, path: Path, service: Service) -> None:
         super().__init__(name="outbox", daemon=True)
         self.failure: BaseException | None = None
         self._path = path
         self._service = service
-        self._on_ack = on_ack
         self._counters: Counter[str] = service.counters
         self._codec = Codec(Ack, max_bytes=TRIGGERS.max_bytes)
         self._pending: dict[Key, _Pending] = {}
@@ -158,10 +155,13 @@ class Outbox(threading.Thread):
         for pending in list(self._pending.values())[:IN_FLIGHT]:
             if pending.due_ns > now:
                 continue
-            sent = self._service.send(self._socket, pending.trig)
-            self._counters["sent.trigger" if sent else "waiting.trigger"] += 1
-            pending.due_ns = now + pending.backoff_ns
-            pending.backoff_ns = min(pending.backoff_ns * 2, BACKOFF_MAX_NS)
+            if self._service.send(self._socket, pending.trig):
+                self._counters["sent.trigger"] += 1
+                pending.due_ns = now + pending.backoff_ns
+                pending.backoff_ns = min(pending.backoff_ns * 2, BACKOFF_MAX_NS)
+            else:  # nobody is there
+                self._counters["waiting.trigger"] += 1
+                pending.due_ns = now + BACKOFF_FIRST_NS
 
     def _next_due(self) -> int | None:
         return min((p.due_ns for p in list(self._pending.values())[:IN_FLIGHT]), default=None)
@@ -174,7 +174,6 @@ class Outbox(threading.Thread):
         if ack.result in ("refused", "expired"):
             log.warning("%s", ack)
         self._forget((ack.trig_id, ack.revision))
-        self._on_ack(ack)
 
 
 def outbox_path(state_dir: Path) -> Path:

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from visualpath.core.errors import CommandError
 from visualpath_protocol import PROTOCOL_MAJOR, PROTOCOL_VERSION
 from visualpath_protocol.clock import NS_PER_MS, NS_PER_S
-from visualpath_protocol.messages import Ping
+from visualpath_protocol.messages import COUNT_MAX, Ping
 
 LEASE_NS = 3 * 500 * NS_PER_MS
 """Three PINGs missed."""
 
-
-COUNT_MAX = 2**63 - 1
-"""The wire's largest count."""
+MAX_SOURCES = 64
+"""As many as the aligner takes."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,13 @@ class Sources:
             raise CommandError("unknown-stream", f"{ping.source} wants {', '.join(unknown)}", "not in fusion's config")
         if self._other_instance_lives(ping, now):
             raise CommandError("name-taken", f"another live instance is called {ping.source}", "stop it or rename one")
+        if not self._has_room(ping.source):
+            raise CommandError("too-many-sources", f"{MAX_SOURCES} sources live already", "stop one")
         return self.heard(ping, now)
 
     def heard(self, ping: Ping, now: int) -> list[Change]:
-        """A PING is a complete registration; one of a second live instance is ignored."""
-        if self._other_instance_lives(ping, now):
+        """A PING is a complete registration; one of a second live instance, or of one source too many, is ignored."""
+        if self._other_instance_lives(ping, now) or not self._has_room(ping.source):
             return []
         changes: list[Change] = []
         source = self._sources.get(ping.source)
@@ -96,6 +97,10 @@ class Sources:
         """Whether messages of this instance are taken: not while another instance holds the name."""
         known = self._sources.get(source)
         return known is None or known.ping.instance == instance
+
+    def counted_name(self, source: str) -> str:
+        """The name to count a source's messages by: of those that never registered there may be any number."""
+        return source if source in self._sources else "unregistered"
 
     def account(self, source: str, stream: str, seq: int, now: int) -> list[Change]:
         """Take note of a message: it renews the lease, and a jump forward of its number counts what was lost."""
@@ -159,9 +164,21 @@ class Sources:
         known = self._sources.get(ping.source)
         return known is not None and known.ping.instance != ping.instance and now - known.heard_ns < LEASE_NS
 
+    def _has_room(self, source: str) -> bool:
+        """Whether the source is known or can be taken; those that are down make room, the longest silent first."""
+        if source in self._sources or len(self._sources) < MAX_SOURCES:
+            return True
+        down = [known for known in self._sources.values() if not known.up]
+        if down:
+            oldest = min(down, key=lambda known: known.heard_ns).ping.source
+            del self._sources[oldest]
+            self.lost.pop(oldest, None)
+        return bool(down)
+
     def _count_lost_tail(self, source: _Source) -> None:
         """A PING says how many numbers were used; it travels behind the messages that used them."""
-        for stream, sent in source.ping.sent.items():
+        for stream in source.ping.streams:
+            sent = source.ping.sent.get(stream, 0)
             expected = source.next_seq.get(stream, sent)
             self._lose(source.ping.source, sent - expected)
             source.next_seq[stream] = max(expected, sent)

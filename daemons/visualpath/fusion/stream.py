@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,15 +10,24 @@ from visualpath.core.align import Active, AlignedSet, Aligner, AlignParams, Drop
 from visualpath.core.fusion import BaseFusion, FrameObservations
 from visualpath.core.observation import Observation
 from visualpath.core.trigger import Trigger
-from visualpath_protocol.messages import Bound, Evidence, Obs, Ping, Skip, StreamState, Trig, make_trig_id
+from visualpath.runtime.refusals import Refusals
+from visualpath_protocol.messages import (
+    TEXT_MAX,
+    Bound,
+    Evidence,
+    Obs,
+    Ping,
+    Skip,
+    StreamState,
+    Trig,
+    make_trig_id,
+    seconds,
+)
 
 log = logging.getLogger(__name__)
 
 MAX_SKIPPED_AT_ONCE = 256
 """Only the newest frames of a long skip matter: the aligner keeps no more."""
-
-TEXT_MAX = 2000
-"""Characters of a reason on the wire: a rule's is as long as its condition."""
 
 Firings = dict[str, tuple[int, int]]
 """By label: epoch and t_end_ns of the last firing."""
@@ -32,8 +40,8 @@ class StreamFusion:
         stream: its name.
         params: of the aligner.
         fusion: the decision, an object of this stream's own.
-        firings: the last firing of each label, from before a restart.
-        counters: of the daemon.
+        firings: the last firing of each label, from before a restart; kept up to date.
+        refusals: of the daemon, with its counters.
         on_state: told about sources going idle and active.
     """
 
@@ -43,7 +51,7 @@ class StreamFusion:
         params: AlignParams,
         fusion: BaseFusion,
         firings: Firings,
-        counters: Counter[str],
+        refusals: Refusals,
         on_state: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self.stream = stream
@@ -52,7 +60,8 @@ class StreamFusion:
         self._aligner = Aligner(params)
         self._fusion = fusion
         self._firings = firings
-        self._counters = counters
+        self._refusals = refusals
+        self._counters = refusals.counters
         self._on_state = on_state
         self._epoch = 0
         self._quiet_ns = params.window_ns + params.idle_timeout_ns
@@ -132,19 +141,20 @@ class StreamFusion:
         return self._trig(moment, self._epoch)
 
     def _enter(self, epoch: int, now: int) -> list[Trig]:
-        if epoch <= self._epoch:
-            return []
         triggers = self._decide(self._aligner.epoch(epoch, now))
         self._begin(epoch)
         return triggers
 
     def _begin(self, epoch: int) -> None:
-        if epoch <= self._epoch:
-            return
-        self._epoch = epoch
+        if epoch > self._epoch:
+            self._epoch = epoch
+            self._restart_fusion()
+
+    def _restart_fusion(self) -> None:
+        """Nothing that was seen before counts any more, but cooldowns of this epoch do."""
         self._fusion.reset()
         for label, (fired_epoch, t_end_ns) in self._firings.items():
-            if fired_epoch == epoch:
+            if fired_epoch == self._epoch:
                 self._fusion.resume(label, t_end_ns)
 
     def _decide(self, outputs: list[Output]) -> list[Trig]:
@@ -155,14 +165,17 @@ class StreamFusion:
             elif isinstance(output, Late):
                 self._counters["late"] += 1
             elif isinstance(output, Drop):
-                self._counters[f"dropped.{output.reason}"] += 1
+                detail = f"{output.source} on {self.stream} #{output.frame_id} {seconds(output.t_ns)}"
+                self._refusals.add(f"dropped.{output.reason}", detail)
             elif isinstance(output, (Idle, Active)):
                 change = "idle" if isinstance(output, Idle) else "active"
                 log.info("stream %s: source %s is %s", self.stream, output.source, change)
                 self._on_state("state", {"stream": self.stream, "source": output.source, "state": change})
             elif isinstance(output, Reset):
                 self._counters[f"resets.{output.kind}"] += 1
-                self._fusion.reset()
+                if output.kind != "epoch":
+                    log.warning("stream %s: time jumped (%s)", self.stream, output.kind)
+                    self._restart_fusion()
         return triggers
 
     def _fuse(self, aligned: AlignedSet) -> list[Trig]:
@@ -174,18 +187,22 @@ class StreamFusion:
         obs: list[Obs] = list(aligned.payloads.values())
         epoch = obs[0].epoch
         self._begin(epoch)
-        result = self._fusion.update(
-            FrameObservations(
-                frame_id=aligned.frame_id,
-                t_ns=aligned.t_ns,
-                observations={each.source: _observations(each) for each in obs},
-                missing=tuple(aligned.missing),
-                skipped=tuple(aligned.skipped),
-            )
+        frame = FrameObservations(
+            frame_id=aligned.frame_id,
+            t_ns=aligned.t_ns,
+            observations={each.source: _observations(each) for each in obs},
+            missing=tuple(aligned.missing),
+            skipped=tuple(aligned.skipped),
         )
-        return [self._trig(trigger, epoch) for trigger in result.triggers]
+        try:
+            return [self._trig(trigger, epoch) for trigger in self._fusion.update(frame).triggers]
+        except Exception as error:  # a plug-in's failure costs this frame's decision, never the daemon
+            detail = f"{self.stream} #{frame.frame_id}: {type(error).__name__}: {error}"
+            self._refusals.add("failed.fusion", detail)
+            return []
 
     def _trig(self, trigger: Trigger, epoch: int) -> Trig:
+        self._firings[trigger.label] = epoch, trigger.t_end_ns
         return Trig(
             trig_id=make_trig_id(self.stream, epoch, trigger.label, trigger.t_start_ns),
             stream=self.stream,

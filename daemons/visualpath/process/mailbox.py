@@ -21,8 +21,8 @@ class Mailbox:
     def put(self, header: FrameHeader) -> FrameHeader | None:
         """Offer a frame; returns the one it replaced, which will not be worked on."""
         with self._changed:
-            replaced = self._slots.pop(header.stream, None)
-            self._slots[header.stream] = header
+            replaced = self._slots.get(header.stream)
+            self._slots[header.stream] = header  # a stream keeps its place in the row, or the slower would starve
             self._changed.notify()
             return replaced
 

@@ -90,7 +90,7 @@ class FusionConfig(_Section, frozen=True):
 
     plugin: str = "rules"
     window_ns: Duration = field(default=Duration(100_000_000), name="window")
-    late_arrival_threshold: Annotated[float, Meta(ge=1.0)] = 1.5
+    late_arrival_threshold: Annotated[float, Meta(ge=1.0, le=100.0)] = 1.5
     idle_timeout_ns: Duration = field(default=Duration(1_000_000_000), name="idle_timeout")
     rules: list[RuleConfig] = []
     config: dict[str, Any] = {}
@@ -185,7 +185,6 @@ def load_config(path: Path) -> Config:
         log=root.log,
     )
     _check(config, source)
-    _check_endpoints(config, source)
     return _with_absolute_sources(config, base)
 
 
@@ -233,37 +232,50 @@ def _all_keys() -> set[str]:
 
 def _check(config: Config, source: YamlSource) -> None:
     """What no single key can say about itself."""
+    if not config.streams:
+        raise ConfigError(f"{source.path}: no streams: name at least one under `streams:`")
     for name, extractor in config.extractors.items():
         for index, stream in enumerate(extractor.streams or []):
             if stream not in config.streams:
                 known = _nearest(stream, config.streams)
                 raise source.error(("extractors", name, "streams", index), f"no stream is called {stream!r}{known}")
-    for index, rule in enumerate(config.fusion.rules):
-        for key, check in (("when", rule.condition), ("score", rule.score_signal)):
-            try:
-                check()
-            except RuleError as error:
-                raise source.error(("fusion", "rules", index, key), str(error)) from error
-    labels = [rule.label for rule in config.fusion.rules]
-    for index, label in enumerate(labels):
-        if label in labels[:index]:  # the label is part of a trigger's id, and of the memory of firings
-            message = f"{label!r} is another rule's label already: join the two with any"
-            raise source.error(("fusion", "rules", index, "label"), message)
     needed_ns = config.clip.pre_ns + config.clip.post_ns
     if config.ring.length_ns <= needed_ns:
         raise source.error(
             ("ring", "length"),
             f"{config.ring.length_ns / 1e9:g} s must exceed a clip's pre + post, {needed_ns / 1e9:g} s: make it longer",
         )
-    if not config.streams:
-        raise ConfigError(f"{source.path}: no streams: name at least one under `streams:`")
+    _check_rules(config, source)
+    _check_endpoints(config, source)
+
+
+def _check_rules(config: Config, source: YamlSource) -> None:
+    labels: set[str] = set()
+    for index, rule in enumerate(config.fusion.rules):
+        place = ("fusion", "rules", index)
+        for key, check in (("when", rule.condition), ("score", rule.score_signal)):
+            try:
+                check()
+            except RuleError as error:
+                raise source.error((*place, key), str(error)) from error
+        if rule.label in labels:  # the label is part of a trigger's id, and of the memory of firings
+            raise source.error(
+                (*place, "label"), f"{rule.label!r} is another rule's label already: join the two with any"
+            )
+        labels.add(rule.label)
+        if config.ring.length_ns <= config.clip.pre_ns + rule.for_ns:
+            message = f"this and clip.pre must fit into ring.length, {config.ring.length_ns / 1e9:g} s"
+            raise source.error((*place, "for"), message)
 
 
 def _check_endpoints(config: Config, source: YamlSource) -> None:
-    endpoints = config.endpoints()
-    for daemon in (CLIP, FUSION, *map(extractor_daemon, config.extractors), *map(frame_daemon, config.streams)):
-        try:
-            for link in LINKS:
-                endpoints.address(daemon, link.name)
-        except EndpointError as error:
-            raise source.error(("run_dir",), str(error)) from None
+    daemons = (CLIP, FUSION, *map(extractor_daemon, config.extractors), *map(frame_daemon, config.streams))
+    links = [f"{daemon}/{link.name}" for daemon in daemons for link in LINKS]
+    for name in config.endpoint_overrides:
+        if name not in links:
+            raise source.error(("endpoints", name), "there is no such <daemon>/<link>" + _nearest(name, links))
+    try:
+        for name in links:
+            config.endpoints().address(*name.split("/"))
+    except EndpointError as error:
+        raise source.error(("run_dir",), str(error)) from None

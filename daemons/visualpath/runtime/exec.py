@@ -6,7 +6,9 @@ systemd units and supervisor programs call it, so that the YAML alone says which
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from visualpath.core.errors import ConfigError
 from visualpath.runtime.config import load_config
 from visualpath.runtime.main import EXIT_CONFIG
 from visualpath.runtime.roles import ROLES, find_role
+
+PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,8 +34,22 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         sys.stderr.write(f"visualpath-exec: {error}\n")
     else:
+        _end_with_supervisor()
         os.execv(command[0], command)  # noqa: S606
     return EXIT_CONFIG
+
+
+def _end_with_supervisor() -> None:
+    """Have the kernel send SIGTERM when a supervisord dies, even by kill -9; it stays so over execve.
+
+    Else its daemons would live on as orphans and hold the locks against the next set.
+    """
+    if "SUPERVISOR_ENABLED" not in os.environ:
+        return
+    supervisor = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != supervisor:  # it died before the kernel knew
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,14 @@ from visualpath_protocol.clock import rfc3339
 
 
 class _TextFormatter(logging.Formatter):
+    newline = "\\n"  # one message, one line, whatever a peer wrote
+
     def __init__(self, daemon: str) -> None:
         super().__init__()
         self._daemon = daemon
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
+        text = record.getMessage().replace("\n", self.newline)
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return self.line(rfc3339(int(record.created * 1e9)), record.levelname, text)
@@ -28,6 +30,8 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(_TextFormatter):
+    newline = "\n"
+
     def line(self, when: str, level: str, text: str) -> str:
         return json.dumps({"time": when, "level": level, "daemon": self._daemon, "message": text}, ensure_ascii=False)
 

@@ -12,13 +12,13 @@ class Refusals:
     """Counts what was refused; `report` logs one line for each reason that came up since the last call."""
 
     def __init__(self, counters: Counter[str]) -> None:
-        self._counters = counters
+        self.counters = counters
         self._recent: dict[str, tuple[int, str]] = {}
 
     def add(self, reason: str, detail: object, times: int = 1) -> None:
         """Count refusals. `reason` names a counter, such as `refused.obs.malformed`."""
         if times:
-            self._counters[reason] += times
+            self.counters[reason] += times
             self._recent[reason] = (self._recent.get(reason, (0, ""))[0] + times, str(detail))
 
     def report(self, _now: int) -> None:

@@ -19,13 +19,12 @@ from visualpath_protocol import PROTOCOL_VERSION
 from visualpath_protocol.clock import NS_PER_S, mono_ns, wall_ns
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.errors import EndpointError, OversizedMessage, ProtocolError, VersionMismatch
-from visualpath_protocol.messages import Command, ErrorBody, Event, Message, Reply
+from visualpath_protocol.messages import COUNT_MAX, Command, ErrorBody, Event, Message, Reply
 from visualpath_protocol.security import FolderClaim
 from visualpath_protocol.sockets import CONTROL, TAP, Link, ZmqContext, ZmqSocket, bind, connect
 
 log = logging.getLogger(__name__)
 
-COUNT_MAX = 2**63 - 1
 """The wire's largest count: what others say they lost or skipped can add up to more."""
 
 CommandHandler = Callable[[dict[str, Any]], Any]
