@@ -14,6 +14,7 @@ from typing import Any
 from visualpath.runtime.database import open_database
 from visualpath_protocol.clock import wall_ns
 from visualpath_protocol.codec import Codec, encode
+from visualpath_protocol.errors import ProtocolError
 from visualpath_protocol.messages import Trig
 from visualpath_protocol.sockets import TRIGGERS
 
@@ -64,16 +65,23 @@ class Ledger:
             )
 
     def unfinished(self) -> list[Trig]:
-        """The newest revision of each trigger whose clip a crash interrupted."""
+        """The newest revision of each trigger whose clip a crash interrupted; rows that cannot be read fail."""
         query = """
-            SELECT body, max(revision) FROM triggers JOIN clips USING (trig_id)
+            SELECT trig_id, body, max(revision) FROM triggers JOIN clips USING (trig_id)
             WHERE state = 'recording' GROUP BY trig_id ORDER BY received_wall_ns"""
-        return [self._codec.decode(body) for body, _ in self._database.execute(query)]
+        found: list[Trig] = []
+        for trig_id, body, _ in self._database.execute(query).fetchall():
+            try:
+                found.append(self._codec.decode(body))
+            except ProtocolError as error:
+                self.failed(trig_id, f"its row in the ledger cannot be read: {error}")
+        return found
 
     def triggers(self, limit: int) -> list[Trig]:
         """The newest triggers, newest revision of each, in the order they came."""
         query = "SELECT body, max(revision) FROM triggers GROUP BY trig_id ORDER BY max(rowid) DESC LIMIT ?"
-        return [self._codec.decode(body) for body, _ in self._database.execute(query, (limit,))][::-1]
+        rows = self._database.execute(query, (limit,)).fetchall()
+        return [self._codec.decode(body) for body, _ in reversed(rows)]
 
     def clips(self, limit: int) -> list[dict[str, Any]]:
         """The newest clips, oldest first: trig_id, stream, label, state, path, why, and the sidecar's content."""

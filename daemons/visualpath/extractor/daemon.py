@@ -173,7 +173,7 @@ class ExtractorDaemon:
         self._announce_gap(header)
         self._last[header.stream] = header
         replaced = self._mailbox.put(header)
-        if replaced is not None and replaced.epoch == header.epoch:
+        if replaced is not None:
             self._reporter.skipped(replaced, replaced, "backpressure")
 
     def _announce_gap(self, header: FrameHeader) -> None:

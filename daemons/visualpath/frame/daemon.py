@@ -24,7 +24,8 @@ from visualpath_protocol.sockets import FRAMES, HEADERS, topic
 log = logging.getLogger(__name__)
 
 STATE_INTERVAL_NS = 500 * NS_PER_MS
-_SUBSCRIBE = b"\1"
+_SUBSCRIBE, _UNSUBSCRIBE = b"\1", b"\0"
+_CHANGES = {_SUBSCRIBE: 1, _UNSUBSCRIBE: -1}
 
 
 class FrameDaemon:
@@ -64,9 +65,9 @@ class FrameDaemon:
     def _count(self, parts: Parts, known: tuple[bytes, ...]) -> None:
         """Somebody subscribes (a one and the topic) or leaves (a zero and the topic)."""
         action, name = parts[0][:1], parts[0][1:]
-        if name not in known:
+        if name not in known or action not in _CHANGES:
             return
-        self._subscribers[name] += 1 if action == _SUBSCRIBE else -1
+        self._subscribers[name] += _CHANGES[action]
         if action == _SUBSCRIBE and name == self._state_topic:
             self._publish_state()
 

@@ -22,7 +22,7 @@ class Mailbox:
         """Offer a frame; returns the one it replaced, which will not be worked on."""
         with self._changed:
             replaced = self._slots.get(header.stream)
-            self._slots[header.stream] = header  # a stream keeps its place in the row, or the slower would starve
+            self._slots[header.stream] = header  # a stream keeps its place in the row, or one would starve
             self._changed.notify()
             return replaced
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import click
@@ -11,24 +13,26 @@ from visualpath.core.errors import CommandError, Unreachable
 from visualpath.ctl.console import EXIT_ALL_DOWN, EXIT_SOME_DOWN, Vpctl, clock, pass_vpctl
 from visualpath.runtime.control import ControlClient
 from visualpath.runtime.roles import roles
+from visualpath_protocol.endpoints import Endpoints
 
 ANSWER_MS = 500
 
 
 def collect(vpctl: Vpctl) -> dict[str, dict[str, Any] | None]:
     """The status of each daemon by name, None for one that does not answer."""
-    client = ControlClient(vpctl.config.endpoints())
-    try:
-        return {role.daemon: _status(client, role.daemon) for role in roles(vpctl.config)}
-    finally:
-        client.close()
+    daemons = [role.daemon for role in roles(vpctl.config)]
+    with ThreadPoolExecutor(max_workers=len(daemons)) as pool:  # those that are down are waited for together
+        return dict(zip(daemons, pool.map(partial(_status, vpctl.config.endpoints()), daemons), strict=True))
 
 
-def _status(client: ControlClient, daemon: str) -> dict[str, Any] | None:
+def _status(endpoints: Endpoints, daemon: str) -> dict[str, Any] | None:
+    client = ControlClient(endpoints)
     try:
         status: dict[str, Any] = client.ask(daemon, "status", timeout_ms=ANSWER_MS)
     except (Unreachable, CommandError):
         return None
+    finally:
+        client.close()
     return status
 
 
