@@ -29,7 +29,7 @@ class Link:
         name: last part of the ipc path.
         bind_type, connect_type: ZeroMQ socket types of the two sides.
         hwm: messages queued per peer and direction.
-        max_bytes: largest message part taken; a larger one disconnects its sender (counted by the codec's limit).
+        max_bytes: largest message part taken; a larger one disconnects its sender.
         bind_options, connect_options: further options.
     """
 
