@@ -61,7 +61,10 @@ class Demo:
             LocalSupervisor(load_config(path)).stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        path.write_text(TEMPLATE.read_text().replace('"${VIDEO}"', json.dumps(str(video.resolve()))))
+        text = TEMPLATE.read_text()
+        for name, value in (("VIDEO", video.resolve()), ("VENVS", Path(sys.prefix).parent)):
+            text = text.replace(f'"${{{name}}}"', json.dumps(str(value), ensure_ascii=False))
+        path.write_text(text)
         config = load_config(path)
         shutil.rmtree(config.ring_dir, ignore_errors=True)
         return config
