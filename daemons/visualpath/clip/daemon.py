@@ -74,6 +74,7 @@ class ClipDaemon:
                 self._start(trig)
             else:
                 self._saved(trig, *found)
+        self._service.ready()
         self._service.loop.run()
 
     def close(self) -> None:

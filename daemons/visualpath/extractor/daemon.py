@@ -71,7 +71,9 @@ class ExtractorDaemon:
             service, lambda: self._reporter.ping(self._state, self._busy_ns()), self._subscribe
         )
         self._codec = Codec(FrameHeader, max_bytes=HEADERS.max_bytes)
+        self._hang_timeout_ns = config.hang_timeout_ns
         service.status = self._status
+        service.working = lambda: self._busy_ns() <= self._hang_timeout_ns
         service.loop.every(PING_INTERVAL_NS, lambda _now: self._reporter.send_ping(self._state, self._busy_ns()))
         self._patience = threading.Timer(STOP_PATIENCE_S, self._give_up)
         self._patience.daemon = True
@@ -87,6 +89,7 @@ class ExtractorDaemon:
         host.open()
         log.info("%s %s ready after %.1f s", self._plugin, host.extractor.version, (mono_ns() - started) / 1e9)
         self._state = "ready"
+        self._service.ready()
         self._service.loop.call_soon(self._registration.start)
         try:
             while (header := self._mailbox.take()) is not None:

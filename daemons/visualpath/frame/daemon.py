@@ -56,6 +56,7 @@ class FrameDaemon:
     def run(self) -> None:
         """Work until stopped."""
         self._capture.start()
+        self._service.ready()
         self._service.loop.run()
 
     def close(self) -> None:

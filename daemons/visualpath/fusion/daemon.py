@@ -83,6 +83,7 @@ class FusionDaemon:
     def run(self) -> None:
         """Work until stopped."""
         self._outbox.start()
+        self._service.ready()
         self._service.loop.run()
 
     def close(self) -> None:

@@ -75,8 +75,8 @@ def _serve(service: Service, make: Callable[[Service, str], Daemon], instance: s
     service.stop_on_signals()
     try:
         with closing(make(service, instance)) as daemon:
-            log.info("up")
             daemon.run()
+            service.stopping()
     except (ConfigError, PluginError) as error:
         log.error("%s", error)
         return EXIT_CONFIG

@@ -13,8 +13,10 @@ import zmq
 
 from visualpath.core.errors import CommandError
 from visualpath.runtime.config import Config
+from visualpath.runtime.notify import Notifier
 from visualpath.runtime.poll import Parts, PollLoop
 from visualpath.runtime.refusals import Refusals
+from visualpath.runtime.summary import summary
 from visualpath_protocol import PROTOCOL_VERSION
 from visualpath_protocol.clock import NS_PER_S, mono_ns, wall_ns
 from visualpath_protocol.codec import Codec, encode
@@ -27,6 +29,10 @@ log = logging.getLogger(__name__)
 
 """The wire's largest count: what others say they lost or skipped can add up to more."""
 
+STATUS_INTERVAL_NS = 5 * NS_PER_S
+MAX_TAPPED = 100
+"""Different subscriptions on the tap; peers could invent any number."""
+
 CommandHandler = Callable[[dict[str, Any]], Any]
 
 
@@ -38,6 +44,8 @@ class Service:
         loop: the poll loop.
         counters: every counter of this daemon by dotted name.
         refusals: for bad input.
+        status: gives what this daemon adds to the answer of `status`.
+        working: whether the daemon does its work; while it says no, systemd's watchdog is not fed.
 
     Raises:
         AddressInUse: this daemon is running already.
@@ -57,6 +65,9 @@ class Service:
         self._commands: dict[str, CommandHandler] = {"status": self._status}
         self._context: ZmqContext = zmq.Context()
         self._sockets: list[ZmqSocket] = []
+        self._tapped: set[bytes] = set()
+        self._notifier = Notifier()
+        self.working: Callable[[], bool] = lambda: True
         try:
             self._control = self.bind(CONTROL)
             self._tap = self.bind(TAP)
@@ -65,8 +76,11 @@ class Service:
             raise
         self._command_codec = Codec(Command, max_bytes=CONTROL.max_bytes)
         self.loop.watch(self._control, self._on_command)
-        self.loop.watch(self._tap, lambda _parts: None)
+        self.loop.watch(self._tap, self._on_tap)
         self.loop.every(NS_PER_S, self.refusals.report)
+        self.loop.every(STATUS_INTERVAL_NS, lambda _now: self._notifier.status(summary(self._status({}))))
+        if self._notifier.watchdog_ns is not None:
+            self.loop.every(self._notifier.watchdog_ns, self._feed_watchdog)
 
     def bind(self, link: Link) -> ZmqSocket:
         """The serving side of one of this daemon's links."""
@@ -102,8 +116,23 @@ class Service:
         kinds = {VersionMismatch: "version", OversizedMessage: "oversized"}
         self.refusals.add(f"refused.{link}.{kinds.get(type(error), 'malformed')}", error)
 
+    def ready(self) -> None:
+        """The daemon serves from now on."""
+        log.info("ready")
+        self._notifier.ready("ready")
+
+    def stopping(self) -> None:
+        """The orderly end has begun."""
+        self._notifier.stopping()
+
+    def tapped(self, kind: str) -> bool:
+        """Whether anybody listens to this kind of event; what costs something to say is not said to nobody."""
+        return any(kind.encode().startswith(prefix) for prefix in self._tapped)
+
     def emit(self, kind: str, body: Any) -> None:
-        """Tell whoever listens on the tap. Lossy by contract; drops are counted."""
+        """Tell whoever listens on the tap. Lossy by contract."""
+        if not self.tapped(kind):
+            return
         event = Event(daemon=self.name, kind=kind, mono_ns=mono_ns(), wall_ns=wall_ns(), body=body)
         if not self.send(self._tap, kind.encode(), event):
             self.counters["dropped.tap"] += 1
@@ -129,6 +158,18 @@ class Service:
         self._context.term()
         self._claim.release()
         self.loop.close()
+
+    def _on_tap(self, parts: Parts) -> None:
+        """XPUB tells the first subscription to a topic (a one and the topic) and the end of the last (a zero)."""
+        action, prefix = parts[0][:1], parts[0][1:]
+        if action == b"\1" and len(self._tapped) < MAX_TAPPED:
+            self._tapped.add(prefix)
+        elif action == b"\0":
+            self._tapped.discard(prefix)
+
+    def _feed_watchdog(self, _now: int) -> None:
+        if self.working():
+            self._notifier.alive()
 
     def _on_command(self, parts: Parts) -> None:
         identity, body = parts[0], parts[-1]

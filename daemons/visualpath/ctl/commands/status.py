@@ -13,6 +13,7 @@ from visualpath.core.errors import CommandError, Unreachable
 from visualpath.ctl.console import EXIT_ALL_DOWN, EXIT_SOME_DOWN, Vpctl, clock, pass_vpctl
 from visualpath.runtime.control import ControlClient
 from visualpath.runtime.roles import roles
+from visualpath.runtime.summary import summary
 from visualpath_protocol.endpoints import Endpoints
 
 ANSWER_MS = 500
@@ -34,25 +35,6 @@ def _status(endpoints: Endpoints, daemon: str) -> dict[str, Any] | None:
     finally:
         client.close()
     return status
-
-
-def summary(status: dict[str, Any]) -> str:
-    """What matters most about one daemon, in one line."""
-    counters = status["counters"]
-    if "stream" in status:
-        stream = status["stream"]
-        reason = f" ({stream['reason']})" if stream["reason"] else ""
-        return f"{stream['state']}{reason}, epoch {stream['epoch']}, {counters.get('frames', 0)} frames"
-    if "extractor" in status:
-        skipped = sum(n for name, n in counters.items() if name.startswith("skipped."))
-        return f"{status['extractor']['state']}, {counters.get('sent.obs', 0)} observed, {skipped} skipped"
-    if "outbox" in status:
-        sources = ", ".join(f"{name} {source['state']}" for name, source in status["sources"].items()) or "no sources"
-        sets, triggers = counters.get("sets", 0), counters.get("triggers", 0)
-        return f"{sets} sets, {triggers} triggers, {status['outbox']} to deliver; {sources}"
-    saved, failed = counters.get("clips.saved", 0), counters.get("clips.failed", 0)
-    recording = sum(stream["recording"] for stream in status["streams"].values())
-    return f"{saved} saved, {recording} recording, {failed} failed"
 
 
 @click.command("status")
