@@ -97,6 +97,8 @@ def rows(path, table="outbox"):
     if not path.exists():
         return []
     with closing(sqlite3.connect(path, timeout=10)) as database:
+        if database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is None:
+            return []  # the outbox's thread has only just begun
         return [CODEC.decode(body) for (body,) in database.execute(f"SELECT body FROM {table} ORDER BY rowid")]
 
 
