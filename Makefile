@@ -9,7 +9,7 @@ VPCTL    = .venvs/core/bin/vpctl --config $(CONFIG)
 SAMPLE   = var/sample/faces.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help venvs demo up down status test lint bench clean
+.PHONY: help venvs demo up down restart status logs test lint bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +36,14 @@ up: venvs ## start every daemon of CONFIG (default visualpath.yaml) on this mach
 down: ## stop them
 	@$(VPCTL) down
 
-status: ## show each daemon and how it is
+restart: ## restart them, so that they read CONFIG again
+	@$(VPCTL) restart
+
+status: ## show each daemon and how it is (exit code 2: make's word for not all up)
 	@$(VPCTL) status
+
+logs: ## show the last lines each of them wrote
+	@$(VPCTL) logs
 
 test: ## build what is missing, lint, and run all tests
 	@$(BUILD) core light face sample dev

@@ -33,7 +33,6 @@ POLL_S = 0.5
 SHOW_EVERY_S = 2.0
 START_TIMEOUT_S = 90.0
 SILENCE_TIMEOUT_S = 30.0
-LOG_TAIL_LINES = 5
 MAX_CLIPS = 300
 
 Statuses = dict[str, dict[str, Any]]
@@ -47,7 +46,7 @@ class Demo:
     """One run of the chain on one video."""
 
     def __init__(self, video: Path, folder: Path) -> None:
-        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+        self.console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
         self.folder = folder
         self.config = self._prepare(video)
         self.supervisor = LocalSupervisor(self.config)
@@ -113,10 +112,8 @@ class Demo:
             return None
 
     def _check_processes(self) -> None:
-        for daemon, info in self.supervisor.processes().items():
-            if info["statename"] in ("FATAL", "BACKOFF", "EXITED"):
-                tail = self.supervisor.log(daemon).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-                raise DemoFailed("\n  ".join([f"{daemon} does not run ({info['statename']}):", *tail]))
+        for daemon, lines in self.supervisor.broken().items():
+            raise DemoFailed(f"{daemon} does not stay up; its last lines:\n{lines}")
 
     def _show(self, statuses: Statuses, report: dict[str, Any], clips: list[Any], decoded: dict[str, int]) -> None:
         counts = Table("what", "count", box=None, title="the chain", title_justify="left")

@@ -35,7 +35,7 @@ class Vpctl:
     def __init__(self, config_path: Path, as_json: bool) -> None:
         self.config_path = config_path
         self.as_json = as_json
-        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+        self.console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
         self._config: Config | None = None
 
     @property
@@ -66,6 +66,8 @@ class Vpctl:
         """Print `value` as JSON or `table` for people."""
         if self.as_json:
             click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+        elif isinstance(table, str):
+            click.echo(table)
         else:
             self.console.print(table)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from visualpath.ctl.commands import clips, down, status, trigger, up, validate
+from visualpath.ctl.commands import clips, down, logs, restart, status, trigger, up, validate
 from visualpath.ctl.console import Vpctl
 
 
@@ -29,5 +29,5 @@ def main(context: click.Context, config_path: Path, as_json: bool) -> None:
     context.obj = Vpctl(config_path, as_json)
 
 
-for module in (up, down, status, clips, trigger, validate):
+for module in (up, down, restart, status, logs, clips, trigger, validate):
     main.add_command(module.command)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
+from collections import deque
 from configparser import RawConfigParser
 from http.client import HTTPException
 from io import StringIO
@@ -27,6 +28,11 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.1
 LOG_BYTES = 10 << 20
+LAST_LINES = 5
+PRIORITIES = {"clip": 1, "fusion": 2, "extractor": 3, "frame": 4}
+"""Consumers start before producers, and stop after them."""
+ALIVE = ("STARTING", "RUNNING", "BACKOFF")
+FAILING = ("BACKOFF", "FATAL", "EXITED")
 START_RETRIES = 1_000_000
 """A cause that lasts, such as a full disk, must not end a daemon for good; supervisord backs off by itself."""
 
@@ -44,7 +50,12 @@ class LocalSupervisor:
         self._socket = config.run_dir / "supervisor.sock"
 
     def start(self) -> bool:
-        """Start supervisord, and with it all daemons; False if it runs already.
+        """Start supervisord and with it all daemons, or bring a running one to the configuration as it is now.
+
+        Daemons that the configuration no longer names are stopped, new and stopped ones started.
+
+        Returns:
+            Whether supervisord was started.
 
         Raises:
             ConfigError: a venv is missing.
@@ -52,12 +63,13 @@ class LocalSupervisor:
         """
         for role in roles(self._config):
             role.command(self._config)
-        if self._pid() is not None:
-            return False
         self.folder.mkdir(parents=True, exist_ok=True)
         self._config.run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
         path = self.folder / "supervisord.conf"
         path.write_text(self._render())
+        if self._pid() is not None:
+            self._update()
+            return False
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(path)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
@@ -73,11 +85,40 @@ class LocalSupervisor:
         self._wait_for(False, STOP_TIMEOUT_S)
         return True
 
+    def restart(self, daemon: str) -> None:
+        """Stop and start one daemon, so that it reads the configuration again.
+
+        Raises:
+            SupervisorFailed: supervisord does not run, or does not know the daemon.
+        """
+        if self._pid() is None:
+            raise SupervisorFailed("nothing runs here; `vpctl up` starts it")
+        try:
+            if self._call("getProcessInfo", daemon)["statename"] in ALIVE:
+                self._call("stopProcess", daemon)
+            self._call("startProcess", daemon, False)
+        except xmlrpc.client.Fault as error:
+            raise SupervisorFailed(f"{daemon}: {error.faultString}") from error
+
     def processes(self) -> dict[str, dict[str, Any]]:
         """State of each program as supervisord sees it, by daemon name; empty if it does not run."""
-        if self._pid() is None:
+        try:
+            return {info["name"]: info for info in self._call("getAllProcessInfo")}
+        except (OSError, HTTPException, xmlrpc.client.Error):
             return {}
-        return {info["name"]: info for info in self._call("getAllProcessInfo", namespace="supervisor")}
+
+    def broken(self) -> dict[str, str]:
+        """The daemons that do not stay up, each with the last lines of its log."""
+        failing = (name for name, info in self.processes().items() if info["statename"] in FAILING)
+        return {name: "\n".join(self.log_lines(name, LAST_LINES)) for name in failing}
+
+    def log_lines(self, daemon: str, count: int) -> list[str]:
+        """The last lines of a daemon's log; none if it has not written any."""
+        try:
+            with self.log(daemon).open(errors="replace") as file:
+                return [line.rstrip("\n") for line in deque(file, count)]
+        except FileNotFoundError:
+            return []
 
     def log(self, daemon: str) -> Path:
         """The log file of one daemon."""
@@ -90,11 +131,22 @@ class LocalSupervisor:
             return None
         return pid
 
-    def _call(self, method: str, namespace: str = "supervisor") -> Any:
+    def _update(self) -> None:
+        [[added, changed, removed]] = self._call("reloadConfig")
+        for group in (*changed, *removed):
+            self._call("stopProcessGroup", group)
+            self._call("removeProcessGroup", group)
+        for group in (*added, *changed):
+            self._call("addProcessGroup", group)
+        for name, info in self.processes().items():
+            if info["statename"] not in ALIVE:
+                self._call("startProcess", name, False)
+
+    def _call(self, method: str, *args: Any) -> Any:
         transport = SupervisorTransport(None, None, f"unix://{self._socket}")
         try:
             proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
-            return getattr(getattr(proxy, namespace), method)()
+            return getattr(proxy.supervisor, method)(*args)
         finally:
             transport.close()
 
@@ -117,11 +169,11 @@ class LocalSupervisor:
         parser["rpcinterface:supervisor"] = {
             "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
         }
-        for priority, role in enumerate(roles(self._config), start=1):
+        for role in roles(self._config):
             command = [sys.executable, "-m", "visualpath.runtime.exec", role.role, *filter(None, [role.instance])]
             parser[f"program:{role.daemon}"] = {
                 "command": shlex.join([*command, "--config", str(self._config.path)]),
-                "priority": str(priority),
+                "priority": str(PRIORITIES[role.role]),
                 "autorestart": "true",
                 "startsecs": "1",
                 "startretries": str(START_RETRIES),
