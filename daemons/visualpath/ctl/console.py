@@ -35,7 +35,9 @@ class Vpctl:
     def __init__(self, config_path: Path, as_json: bool) -> None:
         self.config_path = config_path
         self.as_json = as_json
-        self.console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+        self.console = Console(
+            highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH
+        )
         self._config: Config | None = None
 
     @property
