@@ -9,7 +9,7 @@ VPCTL    = .venvs/core/bin/vpctl --config $(CONFIG)
 SAMPLE   = var/sample/faces.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help venvs demo up down restart status logs test lint bench clean
+.PHONY: help venvs demo up down restart status logs test lint bench faults clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,11 @@ lint: ## ruff, mypy --strict, import-linter
 bench: ## ratios against something measured in the same run
 	@$(BUILD) dev
 	@.venvs/dev/bin/python tests/bench/bench_align.py
+
+faults: venvs $(SAMPLE) ## kill -9 everything in turn, start in every order, get everything wrong; tables and an audit
+	@.venvs/core/bin/python tests/faults/kill_rounds.py --rounds 10
+	@.venvs/core/bin/python tests/faults/start_orders.py --orders 20
+	@.venvs/core/bin/python tests/faults/show_bad_input.py
 
 clean: ## remove what was built and what runs left behind
 	rm -rf .venvs var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Build virtual environments from hashed locks: `venvs/build.py NAME...` makes `.venvs/NAME`.
 
+`--check` builds nothing: it says of each whether it is up to date.
+
 Standard library only, since it runs before anything is installed. A venv is the packages of
 `venvs/NAME.lock`, checked by hash, and our own distributions, editable. It is built again only when one
 of its inputs changed: their fingerprint is written into the venv as the last step, so that an interrupted
 build is never taken for a finished one.
 
-Exit status: 0: all are ready; 1: one could not be built; 2: wrong usage.
+Exit status: 0: all are ready; 1: one could not be built, or is not up to date; 2: wrong usage.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ import ensurepip, json, os, sys, venv
 print(json.dumps([os.path.realpath(sys._base_executable), sys.version_info[:3]]))
 """
 
+MARK = "fingerprint"
 AT_ONCE = 2
 SHOWN_LINES = 10  # of each end of what pip says about a failure
 
@@ -113,6 +116,27 @@ def fingerprint(name: str, python: Interpreter) -> str:
     return digest.hexdigest()
 
 
+def recorded(name: str) -> str:
+    """Return the fingerprint that a venv was built with; "" if it is not there or was never finished."""
+    mark = VENVS / name / MARK
+    return mark.read_text() if mark.is_file() else ""
+
+
+def check(names: list[str], python: str | None) -> bool:
+    """Print of each venv whether it is up to date for the Python asked for, else for its own."""
+    ready = True
+    for name in names:
+        try:
+            current = recorded(name) and fingerprint(name, probe(python or str(VENVS / name / "bin" / "python")))
+        except BuildError as err:
+            state = f"broken: {err}"
+        else:
+            state = "not built" if not current else "up to date" if current == recorded(name) else "stale"
+        ready &= state == "up to date"
+        print(f"{name}: {state}")
+    return ready
+
+
 class Builder:
     """Builds venvs for one interpreter.
 
@@ -135,15 +159,15 @@ class Builder:
         Raises:
             BuildError: it could not be built.
         """
-        venv, mark = VENVS / name, VENVS / name / "fingerprint"
+        venv = VENVS / name
         wanted = fingerprint(name, self.python)
-        if mark.is_file() and mark.read_text() == wanted:
+        if recorded(name) == wanted:
             return f"{name}: up to date"
         started = time.monotonic()
         shutil.rmtree(venv, ignore_errors=True)
         with (VENVS / f"{name}.log").open("w") as log:
             self._build(name, venv, log)
-        mark.write_text(wanted)
+        (venv / MARK).write_text(wanted)
         return f"{name}: built in {time.monotonic() - started:.0f} s"
 
     def _build(self, name: str, venv: Path, log: IO[str]) -> None:
@@ -203,7 +227,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build .venvs/NAME from venvs/NAME.lock.")
     parser.add_argument("names", nargs="+", metavar="NAME", choices=sorted(OWN), help=", ".join(sorted(OWN)))
     parser.add_argument("--python", help=f"Python to build with (default: {PREFERRED}, else this one)")
+    parser.add_argument("--check", action="store_true", help="build nothing; say whether they are up to date")
     args = parser.parse_args()
+    if args.check:
+        return 0 if check(args.names, args.python) else 1
     try:
         python = choose_interpreter(args.python)
     except BuildError as err:

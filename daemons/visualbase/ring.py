@@ -37,6 +37,7 @@ from visualpath_protocol import codec
 from visualpath_protocol.clock import NS_PER_S
 from visualpath_protocol.errors import ProtocolError
 from visualpath_protocol.messages import FrameHeader, Payload, check_name
+from visualpath_protocol.security import FOLDER_MODE, set_mode
 
 MAGIC = b"VPR1"
 PREFIX = struct.Struct("<4sII")
@@ -136,6 +137,11 @@ class RingWriter:
             return self._append(header, jpeg)
         except OSError as error:
             raise self._full_disk(header, error) from error
+
+    def held(self) -> tuple[int, int]:
+        """What can be read now: bytes of all epochs, and ns of event time of this one. For any thread."""
+        own = [segment for segment in list(self._segments) if segment.epoch == self._epoch and segment.size_bytes]
+        return self._total_bytes, own[-1].last_t_ns - own[0].first_t_ns if own else 0
 
     def close(self) -> None:
         """Stop writing. The segments stay for the readers."""
@@ -358,8 +364,8 @@ def _with_payload(header: FrameHeader, segment: _Segment, length: int) -> FrameH
 def _make_folder(folder: Path) -> None:
     """For the writer alone to change and for its group to read, whatever the umask."""
     with suppress(FileExistsError):
-        folder.mkdir(parents=True)
-        folder.chmod(0o2750)
+        folder.mkdir(mode=FOLDER_MODE & 0o777, parents=True)
+        set_mode(folder, FOLDER_MODE)
 
 
 def _place(segment: str) -> tuple[int, int]:

@@ -34,6 +34,7 @@ SHOW_EVERY_S = 2.0
 START_TIMEOUT_S = 90.0
 SILENCE_TIMEOUT_S = 30.0
 MAX_CLIPS = 300
+MAX_LOG_LINES = 1000
 
 Statuses = dict[str, dict[str, Any]]
 
@@ -53,7 +54,9 @@ class Demo:
         self.client = ControlClient(self.config.endpoints())
 
     def _prepare(self, video: Path) -> Config:
-        if not video.is_file():
+        if video.is_dir():
+            raise DemoFailed(f"{video}: this is a directory; give one file in it")
+        if not video.exists():
             raise DemoFailed(f"{video}: no such file; give one with `make demo VIDEO=path`")
         path = self.folder / "visualpath.yaml"
         if path.exists():
@@ -118,8 +121,11 @@ class Demo:
     def _show(self, statuses: Statuses, report: dict[str, Any], clips: list[Any], decoded: dict[str, int]) -> None:
         counts = Table("what", "count", box=None, title="the chain", title_justify="left")
         counts.add_row("frames", str(report["streams"][STREAM]["frames"]))
+        fusion = statuses[FUSION]
         for source, n in report["observations"].items():
-            counts.add_row(f"observed by {source}", f"{n} (skipped {report['skips'][source]})")
+            missing, lost = fusion["counters"].get(f"missing.{source}", 0), fusion["sources"][source]["lost"]
+            losses = f", missing in {missing} sets, {lost} messages lost" if missing or lost else ""
+            counts.add_row(f"observed by {source}", f"{n} (skipped {report['skips'][source]}{losses})")
         counts.add_row("aligned sets", str(report["sets"]))
         counts.add_row("triggers", str(len(report["triggers"])))
         counts.add_row("clips", str(len(report["clips"])))
@@ -136,6 +142,9 @@ class Demo:
         self.console.print(counts)
         self.console.print()
         self.console.print(table if report["triggers"] else "no triggers: the rule found no moment in this video")
+        for line in self.supervisor.log_lines(FUSION, MAX_LOG_LINES):
+            if " WARNING " in line:
+                self.console.print(f"fusion warns: {line.partition('fusion: ')[2]}")
         memory = ", ".join(f"{name} {status['rss_bytes'] >> 20} MiB" for name, status in statuses.items())
         jpeg_bytes = statuses[frame_daemon(STREAM)]["counters"]["jpeg_bytes_sent"]
         self.console.print(f"\nresident memory: {memory}")

@@ -33,10 +33,10 @@ class FolderClaim:
         self.folder = folder
         try:
             _claimable_parent(folder.parent)
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(mode=FOLDER_MODE & 0o777, exist_ok=True)
             if folder.stat().st_uid != os.geteuid():
                 raise EndpointError(f"{folder} belongs to another user: remove it or choose another run_dir")
-            folder.chmod(FOLDER_MODE)
+            set_mode(folder, FOLDER_MODE)
             self._lock_fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise EndpointError(f"cannot use {folder} for sockets: {error.strerror}") from error
@@ -73,6 +73,12 @@ class FolderClaim:
             if stat.S_ISSOCK(path.lstat().st_mode):
                 path.unlink(missing_ok=True)
         os.close(self._lock_fd)
+
+
+def set_mode(folder: Path, mode: int) -> None:
+    """Give a folder its mode, unless it has it: under systemd the setgid bit is inherited, and setting it refused."""
+    if stat.S_IMODE(folder.stat().st_mode) != mode:
+        folder.chmod(mode)
 
 
 def _claimable_parent(run_dir: Path) -> None:

@@ -17,6 +17,12 @@ from visualpath_protocol.security import SOCKET_UMASK, FolderClaim, check_bindab
 KIB = 1024
 MIB = 1024 * KIB
 
+ROOM_BYTES = 1 * MIB
+"""From a link's limit to ZeroMQ's own, so that a part a little too large is refused and counted in words.
+
+Beyond it ZeroMQ disconnects the sender before anybody has seen the part.
+"""
+
 ZmqSocket = zmq.Socket[bytes]
 ZmqContext = zmq.Context[ZmqSocket]
 
@@ -29,7 +35,7 @@ class Link:
         name: last part of the ipc path.
         bind_type, connect_type: ZeroMQ socket types of the two sides.
         hwm: messages queued per peer and direction.
-        max_bytes: largest message part taken; a larger one disconnects its sender.
+        max_bytes: largest message part taken; a larger one is refused, or disconnects its sender (see ROOM_BYTES).
         bind_options, connect_options: further options.
     """
 
@@ -61,6 +67,11 @@ TAP = Link("tap", zmq.XPUB, zmq.SUB, hwm=1000, max_bytes=1 * MIB)
 
 LINKS = (HEADERS, FRAMES, OBSERVATIONS, TRIGGERS, CONTROL, TAP)
 
+SUBSCRIBE, UNSUBSCRIBE = b"\1", b"\0"
+"""What an XPUB receives: one of these, and the topic."""
+TOPIC_MAX_BYTES = 34
+"""A name of 32, a zero byte and a letter."""
+
 RECONNECT_FIRST_MS = 50
 RECONNECT_MAX_MS = 1000
 HANDSHAKE_MS = 3000
@@ -70,7 +81,7 @@ def _make(context: ZmqContext, kind: int, link: Link, options: dict[int, int]) -
     socket = context.socket(kind)
     socket.linger = link.linger_ms
     socket.sndhwm = socket.rcvhwm = link.hwm
-    socket.setsockopt(zmq.MAXMSGSIZE, link.max_bytes)
+    socket.setsockopt(zmq.MAXMSGSIZE, link.max_bytes + ROOM_BYTES)
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
     for option, value in options.items():
         socket.setsockopt(option, value)

@@ -129,7 +129,7 @@ def test_a_link_has_the_documented_options(link):
     assert row["binds"].split(",")[0] == ZMQ_NAMES[link.bind_type]
     assert row["connects"].split(",")[0] == ZMQ_NAMES[link.connect_type]
     assert int(row["HWM"]) == link.hwm
-    assert quantity(row["MAXMSGSIZE"]) == link.max_bytes
+    assert quantity(row["largest part"]) == link.max_bytes
     assert quantity(row["LINGER"]) == link.linger_ms
     assert options(row["bind options"]) == link.bind_options
     assert options(row["connect options"]) == link.connect_options
@@ -147,6 +147,12 @@ def test_the_times_of_all_sockets_are_the_codes(option, value):
     found = re.search(rf"\b{option} (\d+) ms", prose(section(2, "Links")))
     assert found, option
     assert int(found[1]) == value
+
+
+def test_the_room_above_the_largest_part_is_the_codes():
+    found = re.search(r"MAXMSGSIZE (\d+ [KM]iB) above the link's largest part", prose(section(2, "Links")))
+    assert found
+    assert quantity(found[1]) == sockets.ROOM_BYTES
 
 
 def test_arrays_are_the_codecs():

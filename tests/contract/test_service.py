@@ -12,15 +12,15 @@ import pytest
 from visualpath.core.errors import CommandError, Unreachable
 from visualpath.runtime.config import load_config
 from visualpath.runtime.control import ControlClient
-from visualpath.runtime.main import EXIT_CONFIG, EXIT_FAILED, EXIT_RUNNING_ALREADY
+from visualpath.runtime.main import EXIT_CONFIG, EXIT_FAILED, EXIT_RUNNING_ALREADY, EXIT_STORAGE
 from visualpath.runtime.service import Service
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.errors import AddressInUse, EndpointError
 from visualpath_protocol.messages import Command, Event, Reply
-from visualpath_protocol.sockets import CONTROL, TAP
+from visualpath_protocol.sockets import CONTROL, ROOM_BYTES, TAP
 
 STREAMS = "streams: {cam1: {source: a.mp4}}\n"
-RULES = STREAMS + "fusion: {rules: [{label: a, when: face.count >= 1}]}\n"
+RULES = STREAMS + "extractors: {face: {}}\nfusion: {rules: [{label: a, when: face.count >= 1}]}\n"
 
 
 @pytest.fixture
@@ -123,8 +123,9 @@ def test_a_daemon_that_is_not_there_is_unreachable(client):
         (b"\x91" * 100_000, "refused.control.malformed"),
         (msgpack.packb({"t": "PING", "v": 1}), "refused.control.malformed"),
         (msgpack.packb({"t": "COMMAND", "v": 1, "id": "x", "name": "No Name"}), "refused.control.malformed"),
+        (b"x" * (CONTROL.max_bytes + 1), "refused.control.oversized"),
     ],
-    ids=["empty", "garbage", "reserved", "nested", "other-message", "bad-name"],
+    ids=["empty", "garbage", "reserved", "nested", "other-message", "bad-name", "oversized"],
 )
 def test_what_is_no_command_is_counted_and_the_daemon_lives(service, control, wait_for, data, counter):
     control.send(data)
@@ -147,8 +148,8 @@ def test_a_refused_command_is_reported_in_the_log(service, control, wait_for, ca
     assert caplog.messages[0].startswith("refused.control.malformed x 1, last: no valid COMMAND")
 
 
-def test_an_oversized_command_disconnects_its_sender_and_the_daemon_lives(service, control, client):
-    control.send(b"x" * (CONTROL.max_bytes + 1))
+def test_a_command_beyond_the_room_disconnects_its_sender_and_the_daemon_lives(service, control, client):
+    control.send(b"x" * (CONTROL.max_bytes + ROOM_BYTES + 1))
     assert client.ask("fusion", "status")["daemon"] == "fusion"
     assert not control.poll(0)
 
@@ -259,7 +260,7 @@ def assert_one_line(code, stderr, expected_code, words):
 
 
 def test_a_missing_configuration_is_exit_78_and_one_line(short_dir):
-    assert_one_line(*run_fusion(short_dir / "gone.yaml"), EXIT_CONFIG, "gone.yaml: No such file or directory")
+    assert_one_line(*run_fusion(short_dir / "gone.yaml"), EXIT_CONFIG, "gone.yaml: no such file")
 
 
 def test_a_bad_configuration_is_exit_78_and_one_line(write_config):
@@ -276,15 +277,15 @@ def test_a_missing_plug_in_is_exit_78_and_one_line(write_config):
     assert_one_line(*run_fusion(path), EXIT_CONFIG, "no plug-in 'gone'")
 
 
-def test_a_state_dir_that_cannot_be_used_is_exit_78_and_one_line(write_config, short_dir):
+def test_a_state_dir_that_cannot_be_used_is_exit_74_and_one_line(write_config, short_dir):
     (short_dir / "state").write_text("a file")
-    assert_one_line(*run_fusion(write_config(RULES)), EXIT_CONFIG, "/state")
+    assert_one_line(*run_fusion(write_config(RULES)), EXIT_STORAGE, "/state")
 
 
-def test_an_outbox_that_is_no_database_is_exit_78_and_one_line(write_config, short_dir):
+def test_an_outbox_that_is_no_database_is_exit_74_and_one_line(write_config, short_dir):
     (short_dir / "state" / "fusion").mkdir(parents=True)
     (short_dir / "state" / "fusion" / "outbox.db").write_bytes(b"garbage " * 1000)
-    assert_one_line(*run_fusion(write_config(RULES)), EXIT_CONFIG, "outbox.db")
+    assert_one_line(*run_fusion(write_config(RULES)), EXIT_STORAGE, "outbox.db")
 
 
 def test_a_file_in_a_sockets_place_is_exit_78_and_one_line(write_config, short_dir):

@@ -123,9 +123,16 @@ def test_a_rule_that_cannot_be_read_is_refused_with_its_place(load, key, value):
 
 
 def test_two_rules_of_one_label_are_refused(load):
-    rules = "fusion:\n  rules:\n    - {label: a, when: a.b > 1}\n    - {label: a, when: a.c > 1}\n"
+    rules = "extractors: {a: }\nfusion:\n  rules:\n    - {label: a, when: a.b > 1}\n    - {label: a, when: a.c > 1}\n"
     assert refused(load, LEAST + rules) == (
-        "visualpath.yaml:6: fusion.rules.1.label: 'a' is another rule's label already: join the two with any"
+        "visualpath.yaml:7: fusion.rules.1.label: 'a' is another rule's label already: join the two with any"
+    )
+
+
+def test_a_rule_on_an_extractor_that_is_not_there_is_refused(load):
+    rules = "extractors: {face: }\nfusion:\n  rules:\n    - {label: a, when: fcae.count > 1}\n"
+    assert refused(load, LEAST + rules) == (
+        "visualpath.yaml:6: fusion.rules.0.when: no extractor is called 'fcae'; did you mean 'face'?"
     )
 
 
@@ -159,7 +166,7 @@ def test_a_directory_is_refused(tmp_path):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"visualpath\.yaml: No such file"):
+    with pytest.raises(ConfigError, match=r"visualpath\.yaml: no such file"):
         load_config(tmp_path / "visualpath.yaml")
 
 
@@ -195,6 +202,15 @@ def test_a_relative_path_does_not_depend_on_the_working_directory(load, tmp_path
     assert from_here.state_dir == tmp_path / "state"
 
 
+def test_two_configurations_do_not_share_a_ring_because_their_run_dirs_have_one_name(tmp_path):
+    rings = set()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "visualpath.yaml").write_text(LEAST + "run_dir: run\n")
+        rings.add(load_config(tmp_path / name / "visualpath.yaml").ring_dir)
+    assert len(rings) == 2
+
+
 def test_variables_come_from_the_environment(load, monkeypatch):
     monkeypatch.setenv("VP_TEST_PASSWORD", "s3")
     config = load("streams: {cam1: {source: 'rtsp://me:${VP_TEST_PASSWORD}@cam'}}\n")
@@ -208,7 +224,7 @@ def test_the_defaults_are_those_of_the_design(load):
 
 
 def test_a_rules_defaults_are_those_of_the_design(load):
-    rule = load(LEAST + "fusion: {rules: [{label: a, when: a.b > 1}]}\n").fusion.rules[0]
+    rule = load(LEAST + "extractors: {a: }\nfusion: {rules: [{label: a, when: a.b > 1}]}\n").fusion.rules[0]
     assert (rule.for_ns, rule.cooldown_ns, rule.max_gap_ns) == (0, 2_000_000_000, 300_000_000)
 
 

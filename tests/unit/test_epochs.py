@@ -2,7 +2,7 @@
 
 import pytest
 
-from visualpath.core.errors import ConfigError
+from visualpath.core.errors import ConfigError, StorageError
 from visualpath.frame.epochs import EpochFile
 
 
@@ -60,12 +60,12 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "state").write_text("in the way")
-    with pytest.raises(ConfigError, match="cannot use state directory"):
+    with pytest.raises(StorageError, match="cannot use state directory"):
         EpochFile(tmp_path / "state" / "frame-cam1")
 
 
 def test_a_file_that_cannot_be_written_is_refused(tmp_path):
     epochs = EpochFile(tmp_path)
     (tmp_path / ".epoch.tmp").mkdir()
-    with pytest.raises(ConfigError, match="cannot keep the epoch"):
+    with pytest.raises(StorageError, match="cannot keep the epoch"):
         epochs.next(0)

@@ -53,14 +53,14 @@ class Bench:
     def __init__(self, firings=None):
         self.fusion = ScriptedFusion()
         self.counters = Counter()
-        self.states = []
+        self.told = {"state": [], "set": []}
         self.stream = StreamFusion(
             "cam1",
             PARAMS,
             self.fusion,
             firings or {},
             Refusals(self.counters),
-            lambda *state: self.states.append(state),
+            lambda kind, make_body: self.told[kind].append(make_body()),
         )
 
     def up(self, *sources, now=0, **fields):
@@ -392,9 +392,28 @@ def test_idle_and_active_sources_are_told(bench):
     bench.obs("face", 0, now=0)
     bench.stream.tick(1000 * MS)
     bench.bound("text", 0, now=1001 * MS)
-    assert bench.states == [
-        ("state", {"stream": "cam1", "source": "text", "state": "idle"}),
-        ("state", {"stream": "cam1", "source": "text", "state": "active"}),
+    assert bench.told["state"] == [
+        {"stream": "cam1", "source": "text", "state": "idle"},
+        {"stream": "cam1", "source": "text", "state": "active"},
+    ]
+
+
+def test_a_set_is_told_with_what_it_has_and_what_it_lacks(bench):
+    bench.up("face", "text")
+    bench.obs("face", 4, now=0)
+    bench.stream.tick(100 * MS)
+    assert bench.told["set"] == [
+        {
+            "stream": "cam1",
+            "epoch": 3,
+            "frame_id": 4,
+            "t_ns": 400 * MS,
+            "obs": ("face",),
+            "missing": ("text",),
+            "skipped": (),
+            "reason": "window",
+            "hold_ns": 100 * MS,
+        }
     ]
 
 

@@ -100,7 +100,7 @@ def test_bytes_that_are_no_text_are_refused(read):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"gone\.yaml: No such file or directory"):
+    with pytest.raises(ConfigError, match=r"gone\.yaml: no such file: name one, or copy"):
         YamlSource(tmp_path / "gone.yaml")
 
 

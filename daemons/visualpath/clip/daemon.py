@@ -16,7 +16,7 @@ from visualbase.errors import MediaError
 from visualpath.clip.ledger import Ledger, LedgerError
 from visualpath.clip.recording import Recording, find_saved, temporary_path
 from visualpath.clip.stream import ClipStream
-from visualpath.core.errors import CommandError, ConfigError
+from visualpath.core.errors import CommandError, StorageError
 from visualpath.runtime.main import run_daemon
 from visualpath.runtime.poll import Parts
 from visualpath.runtime.service import Service
@@ -45,7 +45,7 @@ class ClipDaemon:
             config.clips_dir.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(temporary_path(config.clips_dir, "").parent, ignore_errors=True)
         except (OSError, LedgerError) as error:
-            raise ConfigError(f"cannot use {config.state_dir} and {config.clips_dir}: {error}") from error
+            raise StorageError(f"cannot use {config.state_dir} and {config.clips_dir}: {error}") from error
         self._streams = {
             name: ClipStream(name, config.ring_dir, config.ring.length_ns, config.clip, config.clips_dir)
             for name in config.streams
@@ -91,7 +91,8 @@ class ClipDaemon:
         if ack is None:
             return
         self._service.counters[f"triggers.{ack.result}"] += 1
-        self._service.send(self._triggers, parts[0], ack)
+        if not self._service.send(self._triggers, parts[0], ack):
+            self._service.counters["dropped.ack"] += 1
         if is_new:
             log.info("%s", trig)
             self._start(trig)

@@ -2,6 +2,7 @@
 
 VisualpathError
 ├── ConfigError       visualpath.yaml cannot be used; the message names file, line and key
+├── StorageError      the disk does not let a daemon start or go on; trying again may help
 ├── RuleError         a rule's condition cannot be read
 ├── PluginError       a plug-in cannot be found, imported or made
 ├── ExtractionError   an extractor failed on one frame
@@ -18,6 +19,10 @@ class VisualpathError(Exception):
 
 class ConfigError(VisualpathError):
     """The configuration cannot be used."""
+
+
+class StorageError(VisualpathError):
+    """The disk does not let a daemon start or go on; trying again may help."""
 
 
 class RuleError(VisualpathError, ValueError):

@@ -71,5 +71,9 @@ class BaseFusion(ABC):
     def reset(self) -> None:
         """Forget everything: a new epoch has begun, its time line has nothing to do with the old one."""
 
+    def doubts(self, frame_ns: int) -> list[str]:
+        """What would keep it from deciding well on a stream with a frame every `frame_ns`; told to the operator."""
+        return []
+
     def resume(self, label: str, t_end_ns: int) -> None:
         """Learn, after a restart, when a trigger of `label` last fired in the present epoch."""

@@ -159,6 +159,15 @@ class RulesFusion(BaseFusion):
         for rule in self._rules:
             rule.hold_from, rule.armed_from = None, 0
 
+    def doubts(self, frame_ns: int) -> list[str]:
+        """Rules whose values lapse from one frame to the next: no hold of theirs can last."""
+        return [
+            f"rule {rule.config.label!r} can never fire: max_gap, {rule.config.max_gap_ns / 1e9:g} s, is shorter than "
+            f"the {frame_ns / 1e9:g} s from frame to frame; raise it"
+            for rule in self._rules
+            if rule.config.for_ns > 0 and rule.config.max_gap_ns < frame_ns
+        ]
+
     def resume(self, label: str, t_end_ns: int) -> None:
         """Keep the cooldown of a firing before a restart."""
         for rule in self._rules:

@@ -6,7 +6,22 @@ from pathlib import Path
 
 import click
 
-from visualpath.ctl.commands import clips, down, logs, restart, status, trigger, up, validate
+from visualpath.ctl.commands import (
+    clips,
+    completion,
+    doctor,
+    down,
+    extractors,
+    logs,
+    restart,
+    status,
+    streams,
+    tail,
+    trigger,
+    up,
+    validate,
+    version,
+)
 from visualpath.ctl.console import Vpctl
 
 
@@ -24,10 +39,14 @@ from visualpath.ctl.console import Vpctl
 def main(context: click.Context, config_path: Path, as_json: bool) -> None:
     """Control visualpath on this machine.
 
-    Exit codes: 0 done, 1 refused, 2 wrong usage, 3 some daemons are down, 4 all are down, 78 bad configuration.
+    Exit codes: 0 done, 1 refused or a problem found, 2 wrong usage, 3 some daemons are down, 4 all are down,
+    78 bad configuration.
     """
     context.obj = Vpctl(config_path, as_json)
 
 
-for module in (up, down, restart, status, logs, clips, trigger, validate):
+MODULES = (
+    up, down, restart, status, streams, extractors, clips, trigger, tail, logs, validate, doctor, version, completion
+)  # fmt: skip
+for module in MODULES:
     main.add_command(module.command)

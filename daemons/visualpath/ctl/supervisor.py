@@ -59,14 +59,11 @@ class LocalSupervisor:
 
         Raises:
             ConfigError: a venv is missing.
-            SupervisorFailed: it does not come up.
+            SupervisorFailed: its folders cannot be written, or it does not come up.
         """
         for role in roles(self._config):
             role.command(self._config)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._config.run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
-        path = self.folder / "supervisord.conf"
-        path.write_text(self._render())
+        path = self._prepare()
         if self._pid() is not None:
             self._update()
             return False
@@ -76,6 +73,19 @@ class LocalSupervisor:
             raise SupervisorFailed(f"supervisord does not start: {(result.stderr or result.stdout).strip()}")
         self._wait_for(True, START_TIMEOUT_S)
         return True
+
+    def _prepare(self) -> Path:
+        """Make the folders and supervisord's configuration; returns its path."""
+        path = self.folder / "supervisord.conf"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._config.run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+            path.write_text(self._render())
+        except OSError as error:
+            raise SupervisorFailed(f"cannot write {error.filename}: {error.strerror}") from error
+        if self._socket.exists() and not self._socket.is_socket():  # supervisord would delete it
+            raise SupervisorFailed(f"{self._socket} exists and is no socket: move it away, supervisord binds there")
+        return path
 
     def stop(self) -> bool:
         """Stop all daemons, producers first, then supervisord; False if it did not run."""

@@ -57,6 +57,7 @@ class ExtractorDaemon:
         self._mailbox = Mailbox()
         self._last: dict[str, FrameHeader] = {}
         self._state: ExtractorState = "starting"
+        self._version = ""
         self._busy_since_ns = 0
         self._io_failure: BaseException | None = None
         registration = Ping(
@@ -66,14 +67,15 @@ class ExtractorDaemon:
             expected=config.expected,
             state="starting",
         )
-        self._reporter = Reporter(service, service.connect(OBSERVATIONS, FUSION), registration)
+        link = service.connect(OBSERVATIONS, FUSION)
+        self._reporter = Reporter(service, link, registration)
         self._registration = Registration(
-            service, lambda: self._reporter.ping(self._state, self._busy_ns()), self._subscribe
+            service, link, lambda: self._reporter.ping(self._state, self._busy_ns()), self._subscribe
         )
         self._codec = Codec(FrameHeader, max_bytes=HEADERS.max_bytes)
         self._hang_timeout_ns = config.hang_timeout_ns
         service.status = self._status
-        service.working = lambda: self._busy_ns() <= self._hang_timeout_ns
+        service.working = lambda: not self._hangs()
         service.loop.every(PING_INTERVAL_NS, lambda _now: self._reporter.send_ping(self._state, self._busy_ns()))
         self._patience = threading.Timer(STOP_PATIENCE_S, self._give_up)
         self._patience.daemon = True
@@ -87,6 +89,7 @@ class ExtractorDaemon:
         host = ExtractorHost(load_extractor(self._plugin), self._name, self._plugin_config)
         started = mono_ns()
         host.open()
+        self._version = host.extractor.version
         log.info("%s %s ready after %.1f s", self._plugin, host.extractor.version, (mono_ns() - started) / 1e9)
         self._state = "ready"
         self._service.ready()
@@ -109,7 +112,7 @@ class ExtractorDaemon:
             decode_ms = (time.perf_counter_ns() - decode_started) / 1e6
             handled = host.handle(frame)
             packed = pack_observations(handled.observations)
-        except (Evicted, DamagedJpeg, ExtractionError) as error:
+        except (Evicted, DamagedJpeg, ExtractionError, OSError) as error:
             reason: SkipReason = "evicted" if isinstance(error, Evicted) else "error"
             detail = str(error)
             self._report(lambda: self._failed(header, reason, detail))
@@ -188,13 +191,24 @@ class ExtractorDaemon:
         since = self._busy_since_ns
         return mono_ns() - since if since else 0
 
+    def _hangs(self) -> bool:
+        return self._busy_ns() > self._hang_timeout_ns
+
+    def _shown_state(self) -> str:
+        if self._state == "ready" and self._busy_since_ns:
+            return "hung" if self._hangs() else "busy"
+        return self._state
+
     def _status(self) -> dict[str, Any]:
-        state = "busy" if self._state == "ready" and self._busy_since_ns else self._state
+        measured = self._reporter.meter.measured(mono_ns())
         return {
             "extractor": {
                 "plugin": self._plugin,
+                "version": self._version,
                 "streams": self._streams,
-                "state": state,
+                "state": self._shown_state(),
+                "obs_per_s": measured.per_s,
+                "latency_ms": {"p50": measured.p50_ms, "p95": measured.p95_ms},
                 "registered": self._registration.accepted,
                 "busy_ns": self._busy_ns(),
             }

@@ -6,18 +6,19 @@ import logging
 from collections.abc import Callable
 
 import msgspec
+import zmq
 
 from visualpath.runtime.poll import Parts
 from visualpath.runtime.service import Service
-from visualpath_protocol.clock import NS_PER_S
+from visualpath_protocol.clock import NS_PER_MS
 from visualpath_protocol.codec import Codec
 from visualpath_protocol.endpoints import FUSION
 from visualpath_protocol.messages import Command, Ping, Reply
-from visualpath_protocol.sockets import CONTROL
+from visualpath_protocol.sockets import CONTROL, ZmqSocket
 
 log = logging.getLogger(__name__)
 
-RETRY_NS = NS_PER_S // 2
+RETRY_NS = 200 * NS_PER_MS
 COMMAND_ID = "register"
 """One and the same command, asked again until it is answered."""
 
@@ -26,12 +27,17 @@ class Registration:
     """REGISTER once and again until ACCEPT.
 
     Args:
+        link: the socket for OBS. Nothing is asked before fusion is there at its other end: an OBS that is sent
+            sooner than that would be lost.
         current: makes the registration as it is now.
         on_accept: called once.
     """
 
-    def __init__(self, service: Service, current: Callable[[], Ping], on_accept: Callable[[], None]) -> None:
+    def __init__(
+        self, service: Service, link: ZmqSocket, current: Callable[[], Ping], on_accept: Callable[[], None]
+    ) -> None:
         self._service = service
+        self._link = link
         self._current = current
         self._on_accept = on_accept
         self._socket = service.connect(CONTROL, FUSION)
@@ -48,7 +54,7 @@ class Registration:
         self._try()
 
     def _try(self) -> None:
-        if self._wanted and not self.accepted:
+        if self._wanted and not self.accepted and self._link.poll(0, zmq.POLLOUT):
             args = msgspec.to_builtins(self._current())
             self._service.send(self._socket, Command(id=COMMAND_ID, name="register", args=args))
 

@@ -12,7 +12,9 @@ import msgspec
 
 from visualpath.core.errors import ExtractionError
 from visualpath.core.observation import Observation
+from visualpath.runtime.meter import Meter
 from visualpath.runtime.service import Service
+from visualpath_protocol.clock import mono_ns
 from visualpath_protocol.codec import pack
 from visualpath_protocol.messages import (
     TEXT_MAX,
@@ -33,12 +35,17 @@ ENVELOPE_BYTES = 4096
 
 
 class Reporter:
-    """Sends OBS, SKIP, BOUND, PING and BYE of one source."""
+    """Sends OBS, SKIP, BOUND, PING and BYE of one source.
+
+    Attributes:
+        meter: of the OBS sent, and how long it took from the capture of each frame.
+    """
 
     def __init__(self, service: Service, socket: ZmqSocket, registration: Ping) -> None:
         self._service = service
         self._socket = socket
         self._registration = registration
+        self.meter = Meter()
         self._sent: Counter[str] = Counter()
 
     def observed(self, header: FrameHeader, observations: msgspec.Raw, timing: dict[str, float]) -> None:
@@ -52,7 +59,9 @@ class Reporter:
             bound_ns=header.t_ns,
             timing=timing,
         )
-        self._send("obs", obs)
+        if self._send("obs", obs):
+            now = mono_ns()
+            self.meter.add(now, now - header.mono_ns)
 
     def skipped(self, first: FrameHeader, last: FrameHeader, reason: SkipReason, detail: str = "") -> None:
         """The frames from `first` to `last` will not be reported."""
@@ -115,9 +124,10 @@ class Reporter:
             "epoch": epoch,
         }
 
-    def _send(self, kind: str, message: Obs | Skip | Bound | Ping | Bye) -> None:
+    def _send(self, kind: str, message: Obs | Skip | Bound | Ping | Bye) -> bool:
         sent = self._service.send(self._socket, message)
         self._service.counters[f"sent.{kind}" if sent else f"dropped.{kind}"] += 1
+        return sent
 
 
 def pack_observations(observations: list[Observation[Any]]) -> msgspec.Raw:

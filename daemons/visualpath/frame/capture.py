@@ -16,6 +16,7 @@ from visualbase.errors import MediaError, RingFull, SourceError
 from visualbase.ring import RingWriter, newest_epoch
 from visualbase.sources import open_source
 from visualbase.sources.base import Picture, Source, SourceInfo
+from visualpath.core.errors import StorageError
 from visualpath.frame.epochs import EpochFile
 from visualpath.runtime.config import Config, StreamConfig
 from visualpath.runtime.refusals import Refusals
@@ -85,6 +86,11 @@ class Capture(threading.Thread):
         self._refusals = refusals
         self._wake = wake
         self._stopping = threading.Event()
+        self._ring: RingWriter | None = None
+
+    def ring_held(self) -> tuple[int, int]:
+        """What the ring holds now: bytes, and ns of event time of the present epoch. For any thread."""
+        return self._ring.held() if self._ring is not None else (0, 0)
 
     def stop(self) -> None:
         """End soon, wherever the thread is, and wait for it."""
@@ -125,18 +131,13 @@ class Capture(threading.Thread):
             MediaError: it cannot be opened.
         """
         with open_source(self._config.source, loop=self._config.loop, jpeg_quality=self._config.jpeg_quality) as source:
-            epoch = self._epochs.next(newest_epoch(self._ring_dir, self._stream))
+            epoch, ring = self._new_epoch()
             log.info(
                 "epoch %d: %s, %dx%d at %.3g fps", epoch, self._config.source, source.info.width, source.info.height,
                 source.info.fps,
             )  # fmt: skip
-            with RingWriter(
-                self._ring_dir,
-                self._stream,
-                epoch,
-                max_seconds=self._ring_config.length_ns / NS_PER_S,
-                max_bytes=self._ring_config.max_bytes,
-            ) as ring:
+            with ring:
+                self._ring = ring
                 self._put(Opened(epoch, source.info))
                 self.go.wait()
                 try:
@@ -145,6 +146,25 @@ class Capture(threading.Thread):
                     self._refusals.add("failed.source", error)
                     return str(error)
         return ""
+
+    def _new_epoch(self) -> tuple[int, RingWriter]:
+        """The next epoch's number, and the ring to write it into.
+
+        Raises:
+            StorageError: the state or ring directory cannot be used.
+            ConfigError: the stored epoch is damaged.
+        """
+        try:
+            epoch = self._epochs.next(newest_epoch(self._ring_dir, self._stream))
+            return epoch, RingWriter(
+                self._ring_dir,
+                self._stream,
+                epoch,
+                max_seconds=self._ring_config.length_ns / NS_PER_S,
+                max_bytes=self._ring_config.max_bytes,
+            )
+        except OSError as error:
+            raise StorageError(f"cannot use the ring's directory {self._ring_dir}: {error.strerror}") from error
 
     def _publish_all(self, source: Source, ring: RingWriter, epoch: int) -> None:
         pacer = _Pacer(self._stopping) if self._config.pace == "realtime" else None

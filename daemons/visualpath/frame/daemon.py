@@ -14,18 +14,17 @@ import msgspec
 
 from visualpath.frame.capture import Capture, Captured, CaptureEvent, Ended, Failed, Opened
 from visualpath.runtime.main import require_named, run_daemon
+from visualpath.runtime.meter import Meter
 from visualpath.runtime.poll import Parts
 from visualpath.runtime.service import Service
 from visualpath_protocol.clock import NS_PER_MS, mono_ns
 from visualpath_protocol.endpoints import frame_daemon
-from visualpath_protocol.messages import TEXT_MAX, StreamState, StreamStateName
-from visualpath_protocol.sockets import FRAMES, HEADERS, topic
+from visualpath_protocol.messages import TEXT_MAX, FrameHeader, StreamState, StreamStateName
+from visualpath_protocol.sockets import FRAMES, HEADERS, Link, topic
 
 log = logging.getLogger(__name__)
 
 STATE_INTERVAL_NS = 500 * NS_PER_MS
-_SUBSCRIBE, _UNSUBSCRIBE = b"\1", b"\0"
-_CHANGES = {_SUBSCRIBE: 1, _UNSUBSCRIBE: -1}
 
 
 class FrameDaemon:
@@ -41,15 +40,18 @@ class FrameDaemon:
         self._frames = service.bind(FRAMES)
         self._header_topic, self._state_topic, self._jpeg_topic = (topic(stream, kind) for kind in "hsj")
         self._subscribers: Counter[bytes] = Counter()
+        self._topics = {HEADERS.name: (self._header_topic, self._state_topic), FRAMES.name: (self._jpeg_topic,)}
         self._wanted_subscribers = {
             self._header_topic: len(service.config.extractors_of(stream)) + 1,  # the extractors and clip
             self._state_topic: 2,  # fusion and clip
         }
+        self._meter = Meter()
+        self._last_frame: FrameHeader | None = None
         self._ready_deadline_ns = mono_ns() + self._config.ready_timeout_ns
         self._capture = Capture(stream, service.config, service.refusals, service.loop.wake)
         service.status = self._status
-        service.loop.watch(self._headers, lambda parts: self._count(parts, (self._header_topic, self._state_topic)))
-        service.loop.watch(self._frames, lambda parts: self._count(parts, (self._jpeg_topic,)))
+        service.loop.watch(self._headers, lambda parts: self._count(parts, HEADERS))
+        service.loop.watch(self._frames, lambda parts: self._count(parts, FRAMES))
         service.loop.on_tick(self._on_tick)
         service.loop.every(STATE_INTERVAL_NS, lambda _now: self._publish_state())
 
@@ -63,13 +65,13 @@ class FrameDaemon:
         """Stop reading the source."""
         self._capture.stop()
 
-    def _count(self, parts: Parts, known: tuple[bytes, ...]) -> None:
-        """Somebody subscribes (a one and the topic) or leaves (a zero and the topic)."""
-        action, name = parts[0][:1], parts[0][1:]
-        if name not in known or action not in _CHANGES:
+    def _count(self, parts: Parts, link: Link) -> None:
+        """Somebody subscribes or leaves."""
+        comes, name = self._service.subscription(parts, link) or (False, b"")
+        if name not in self._topics[link.name]:
             return
-        self._subscribers[name] += _CHANGES[action]
-        if action == _SUBSCRIBE and name == self._state_topic:
+        self._subscribers[name] += 1 if comes else -1
+        if comes and name == self._state_topic:
             self._publish_state()
 
     def _on_tick(self, now: int) -> None:
@@ -120,6 +122,7 @@ class FrameDaemon:
     def _publish_frame(self, captured: Captured) -> None:
         header, counters = captured.header, self._service.counters
         first = self._state.first_t_ns is None
+        self._last_frame = header
         self._state = msgspec.structs.replace(
             self._state,
             first_t_ns=header.t_ns if first else self._state.first_t_ns,
@@ -129,11 +132,14 @@ class FrameDaemon:
         if first:
             self._change_state("live")
         counters["frames"] += 1
+        self._meter.add(mono_ns())
         if not self._service.send(self._headers, self._header_topic, header):
             counters["dropped.headers"] += 1
         if self._subscribers[self._jpeg_topic] > 0:
-            self._service.send(self._frames, self._jpeg_topic, header, captured.jpeg)
-            counters["jpeg_bytes_sent"] += len(captured.jpeg)
+            if self._service.send(self._frames, self._jpeg_topic, header, captured.jpeg):
+                counters["jpeg_bytes_sent"] += len(captured.jpeg)
+            else:
+                counters["dropped.frames"] += 1
 
     def _change_state(self, state: StreamStateName, reason: str = "") -> None:
         self._state = msgspec.structs.replace(self._state, state=state, reason=reason[:TEXT_MAX])
@@ -141,12 +147,21 @@ class FrameDaemon:
         self._service.emit("state", self._state)
 
     def _publish_state(self) -> None:
-        self._service.send(self._headers, self._state_topic, self._state)
+        if not self._service.send(self._headers, self._state_topic, self._state):
+            self._service.counters["dropped.states"] += 1
 
     def _status(self) -> dict[str, Any]:
         self._service.counters["jpeg_bytes_sent"] += 0  # shown even while nobody has asked for pictures
+        now = mono_ns()
+        last = self._last_frame
+        ring_bytes, ring_ns = self._capture.ring_held()
         return {
             "stream": msgspec.to_builtins(self._state),
+            "measured": {
+                "fps": self._meter.measured(now).per_s,
+                "last_frame_age_ns": now - last.mono_ns if last is not None else None,
+            },
+            "ring": {"bytes": ring_bytes, "held_ns": ring_ns, "max_bytes": int(self._service.config.ring.max_bytes)},
             "subscribers": {
                 "headers": self._subscribers[self._header_topic],
                 "states": self._subscribers[self._state_topic],

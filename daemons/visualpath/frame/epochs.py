@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from visualpath.core.errors import ConfigError
+from visualpath.core.errors import ConfigError, StorageError
 from visualpath.runtime.files import write_durably
 
 
@@ -16,13 +16,14 @@ class EpochFile:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"cannot use state directory {folder}: {error.strerror}") from error
+            raise StorageError(f"cannot use state directory {folder}: {error.strerror}") from error
 
     def next(self, newest_in_ring: int) -> int:
         """The next epoch; 1 for a new stream. Also above what the ring holds, should this file have been lost.
 
         Raises:
-            ConfigError: the file is damaged or cannot be written; a guess could repeat an epoch.
+            ConfigError: the file is damaged; a guess could repeat an epoch.
+            StorageError: it cannot be written.
         """
         try:
             last = max(int(self._path.read_text()) if self._path.exists() else 0, newest_in_ring)
@@ -32,5 +33,5 @@ class EpochFile:
                 f"{self._path} holds no number: write the last epoch there, or one well above it"
             ) from None
         except OSError as error:
-            raise ConfigError(f"cannot keep the epoch in {self._path}: {error.strerror}") from error
+            raise StorageError(f"cannot keep the epoch in {self._path}: {error.strerror}") from error
         return last + 1

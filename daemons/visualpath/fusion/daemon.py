@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from visualpath.core.align import AlignParams
-from visualpath.core.errors import CommandError, ConfigError, PluginError
+from visualpath.core.errors import CommandError, ConfigError, PluginError, StorageError
 from visualpath.core.fusion import BaseFusion
+from visualpath.fusion.events import about_change, about_obs, about_skip
 from visualpath.fusion.outbox import Outbox, load_firings, outbox_path
-from visualpath.fusion.sources import Change, Sources, Up
+from visualpath.fusion.sources import LEFT, Change, Sources, Up
 from visualpath.fusion.stream import StreamFusion
 from visualpath.plugin.discovery import load_fusion
 from visualpath.runtime.config import Config, FusionConfig
@@ -53,7 +55,7 @@ class FusionDaemon:
         try:
             self._streams = {stream: self._make_stream(config, stream) for stream in config.streams}
         except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"cannot use {outbox_path(config.state_dir)}: {error}") from error
+            raise StorageError(f"cannot use {outbox_path(config.state_dir)}: {error}") from error
         self._outbox = Outbox(outbox_path(config.state_dir), service)
         self._obs_codec = Codec(Obs, Skip, Bound, Ping, Bye, max_bytes=OBSERVATIONS.max_bytes)
         self._trig_codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
@@ -75,7 +77,7 @@ class FusionDaemon:
             make_fusion(config.fusion),
             load_firings(outbox_path(config.state_dir), name),
             self._service.refusals,
-            self._service.emit,
+            self._tell,
         )
         stream.expect((e for e in config.extractors_of(name) if config.extractors[e].expected), mono_ns())
         return stream
@@ -113,9 +115,11 @@ class FusionDaemon:
         source = self._sources.counted_name(message.source)
         if isinstance(message, Obs):
             counters[f"obs.{source}"] += 1
+            self._tell("obs", partial(about_obs, message))
             self._send(stream.obs(message, now))
         elif isinstance(message, Skip):
             counters[f"skips.{source}"] += message.last_frame_id - message.first_frame_id + 1
+            self._tell("skip", partial(about_skip, message))
             self._send(stream.skip(message, now))
         elif isinstance(message, Bound):
             self._send(stream.bound(message, now))
@@ -161,11 +165,12 @@ class FusionDaemon:
                     if name in self._streams:
                         self._send(self._streams[name].source_up(change.ping, now))
             else:
-                log.warning("source %s is down: %s", change.source, change.reason)
+                level = logging.INFO if change.reason == LEFT else logging.WARNING
+                log.log(level, "source %s is down: %s", change.source, change.reason)
                 for name in change.streams:
                     if name in self._streams:
                         self._send(self._streams[name].source_down(change.source, now))
-            self._service.emit("state", change)
+            self._tell("state", partial(about_change, change))
 
     def _tick(self, now: int) -> None:
         if self._outbox.failure is not None:
@@ -182,10 +187,14 @@ class FusionDaemon:
         for trig in triggers:
             if not self._can_travel(trig):
                 continue
-            log.info("%s: %s", trig, trig.reason)
             self._service.counters["triggers"] += 1
             self._outbox.put(trig)
             self._service.emit("trigger", trig)
+
+    def _tell(self, kind: str, make_body: Callable[[], Any]) -> None:
+        """An event whose body is made only if somebody listens."""
+        if self._service.tapped(kind):
+            self._service.emit(kind, make_body())
 
     def _can_travel(self, trig: Trig) -> bool:
         """Whether the clip daemon could read it. A plug-in may have said anything; it would be sent again for ever."""

@@ -93,6 +93,7 @@ class Outbox(threading.Thread):
         if self.is_alive():
             self.join()
         self._loop.close()
+        self._socket.close()  # its identity is free for the next outbox
 
     def run(self) -> None:
         """Thread body. A failure that is ours is kept in `failure` for the fusion loop to raise."""
@@ -129,6 +130,8 @@ class Outbox(threading.Thread):
         except sqlite3.Error as error:
             self._counters["outbox.not_stored"] += 1
             log.error("%s cannot be stored (%s): it is sent, but would not survive a crash", trig, error)
+        else:
+            log.info("%s: %s", trig, trig.reason)  # not before: what the log tells of survives a kill
         self._pending[key] = _Pending(trig)
         if len(self._pending) > MAX_PENDING:
             self._forget_oldest()

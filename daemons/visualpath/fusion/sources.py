@@ -17,6 +17,9 @@ from visualpath_protocol.messages import COUNT_MAX, Ping
 LEASE_NS = 3 * 500 * NS_PER_MS
 """Three PINGs missed."""
 
+LEFT = "left"
+"""Why a source is down that said BYE."""
+
 MAX_SOURCES = 64
 """As many as the aligner takes."""
 
@@ -119,7 +122,7 @@ class Sources:
         if known is None or known.ping.instance != instance:
             return []
         del self._sources[source]
-        return [Down(source, tuple(known.ping.streams), "left")] if known.up else []
+        return [Down(source, tuple(known.ping.streams), LEFT)] if known.up else []
 
     def expire(self, now: int) -> list[Change]:
         """End the leases of those that have been silent too long."""

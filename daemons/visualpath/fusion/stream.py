@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from visualpath.core.align import Active, AlignedSet, Aligner, AlignParams, Drop, Idle, Late, Output, Reset
 from visualpath.core.fusion import BaseFusion, FrameObservations
 from visualpath.core.observation import Observation
 from visualpath.core.trigger import Trigger
+from visualpath.fusion.events import about_set
 from visualpath.runtime.refusals import Refusals
+from visualpath_protocol.clock import NS_PER_S
 from visualpath_protocol.messages import (
     TEXT_MAX,
     Bound,
@@ -42,7 +45,7 @@ class StreamFusion:
         fusion: the decision, an object of this stream's own.
         firings: the last firing of each label, from before a restart; kept up to date.
         refusals: of the daemon, with its counters.
-        on_state: told about sources going idle and active.
+        tell: takes the kind of an event and what makes its body: sets, and sources going idle and active.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class StreamFusion:
         fusion: BaseFusion,
         firings: Firings,
         refusals: Refusals,
-        on_state: Callable[[str, dict[str, Any]], None],
+        tell: Callable[[str, Callable[[], dict[str, Any]]], None],
     ) -> None:
         self.stream = stream
         self.state: StreamState | None = None
@@ -62,7 +65,7 @@ class StreamFusion:
         self._firings = firings
         self._refusals = refusals
         self._counters = refusals.counters
-        self._on_state = on_state
+        self._tell = tell
         self._epoch = 0
         self._quiet_ns = params.window_ns + params.idle_timeout_ns
         self._close_at: int | None = None
@@ -93,7 +96,7 @@ class StreamFusion:
             self._close_at = None
         elif not ended_before:
             self._close_at = now + self._quiet_ns
-        return self._enter(state.epoch, now)
+        return self._enter(state, now)
 
     def obs(self, obs: Obs, now: int) -> list[Trig]:
         """One source's observations of one frame."""
@@ -140,9 +143,12 @@ class StreamFusion:
         moment = Trigger(label=label, t_start_ns=t_ns, t_end_ns=t_ns, frame_id=frame_id, reason=reason)
         return self._trig(moment, self._epoch)
 
-    def _enter(self, epoch: int, now: int) -> list[Trig]:
-        triggers = self._decide(self._aligner.epoch(epoch, now))
-        self._begin(epoch)
+    def _enter(self, state: StreamState, now: int) -> list[Trig]:
+        if state.epoch > self._epoch and state.fps:
+            for doubt in self._fusion.doubts(round(NS_PER_S / state.fps)):
+                log.warning("stream %s: %s", self.stream, doubt)
+        triggers = self._decide(self._aligner.epoch(state.epoch, now))
+        self._begin(state.epoch)
         return triggers
 
     def _begin(self, epoch: int) -> None:
@@ -168,15 +174,17 @@ class StreamFusion:
                 detail = f"{output.source} on {self.stream} #{output.frame_id} {seconds(output.t_ns)}"
                 self._refusals.add(f"dropped.{output.reason}", detail)
             elif isinstance(output, (Idle, Active)):
-                change = "idle" if isinstance(output, Idle) else "active"
-                log.info("stream %s: source %s is %s", self.stream, output.source, change)
-                self._on_state("state", {"stream": self.stream, "source": output.source, "state": change})
+                self._changed(output.source, "idle" if isinstance(output, Idle) else "active")
             elif isinstance(output, Reset):
                 self._counters[f"resets.{output.kind}"] += 1
                 if output.kind != "epoch":
                     log.warning("stream %s: time jumped (%s)", self.stream, output.kind)
                     self._restart_fusion()
         return triggers
+
+    def _changed(self, source: str, state: str) -> None:
+        log.info("stream %s: source %s is %s", self.stream, source, state)
+        self._tell("state", lambda: {"stream": self.stream, "source": source, "state": state})
 
     def _fuse(self, aligned: AlignedSet) -> list[Trig]:
         self._counters["sets"] += 1
@@ -187,6 +195,7 @@ class StreamFusion:
         obs: list[Obs] = list(aligned.payloads.values())
         epoch = obs[0].epoch
         self._begin(epoch)
+        self._tell("set", partial(about_set, self.stream, epoch, aligned))
         frame = FrameObservations(
             frame_id=aligned.frame_id,
             t_ns=aligned.t_ns,

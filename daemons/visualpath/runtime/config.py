@@ -173,7 +173,7 @@ def load_config(path: Path) -> Config:
         run_dir=run_dir,
         state_dir=base / root.state_dir,
         venvs_dir=base / root.venvs_dir,
-        ring_dir=base / root.ring.dir if root.ring.dir else Path("/dev/shm") / run_dir.name,  # noqa: S108
+        ring_dir=base / root.ring.dir if root.ring.dir else Path("/dev/shm") / default_run_dir(base).name,  # noqa: S108
         clips_dir=base / root.clip.dir,
         allow_plain_loopback=root.allow_plain_loopback,
         endpoint_overrides=root.endpoints,
@@ -258,6 +258,10 @@ def _check_rules(config: Config, source: YamlSource) -> None:
                 check()
             except RuleError as error:
                 raise source.error((*place, key), str(error)) from error
+        for signal_source, _ in (*rule.condition().signals(), *filter(None, [rule.score_signal()])):
+            if signal_source not in config.extractors:
+                known = _nearest(signal_source, config.extractors)
+                raise source.error((*place, "when"), f"no extractor is called {signal_source!r}{known}")
         if rule.label in labels:  # the label is part of a trigger's id, and of the memory of firings
             raise source.error(
                 (*place, "label"), f"{rule.label!r} is another rule's label already: join the two with any"

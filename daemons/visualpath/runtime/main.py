@@ -1,6 +1,7 @@
 """How every daemon starts and ends: arguments, configuration, logs, exit codes.
 
-Exit codes: 0 orderly end, 1 our own failure, 75 already running, 78 the configuration cannot be used.
+Exit codes: 0 orderly end, 1 our own failure, 74 the disk refuses, 75 already running, 78 the configuration cannot be
+used. Only the last is no reason to try again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
-from visualpath.core.errors import ConfigError, PluginError
+from visualpath.core.errors import ConfigError, PluginError, StorageError
 from visualpath.runtime.config import Config, load_config
 from visualpath.runtime.logs import setup_logs
 from visualpath.runtime.service import Service
@@ -22,6 +23,7 @@ from visualpath_protocol.errors import AddressInUse, EndpointError
 log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
+EXIT_STORAGE = 74
 EXIT_RUNNING_ALREADY = 75
 EXIT_CONFIG = 78
 
@@ -44,7 +46,7 @@ def run_daemon(
     Args:
         argv: command line; None: this process's.
         service_name: from the instance name (a stream, an extractor, or "") to the daemon's name.
-        make: builds the daemon; raises ConfigError or PluginError if it cannot be.
+        make: builds the daemon; raises ConfigError, PluginError or EndpointError if it cannot be.
         named: whether the command line has an instance name.
     """
     parser = argparse.ArgumentParser()
@@ -77,9 +79,12 @@ def _serve(service: Service, make: Callable[[Service, str], Daemon], instance: s
         with closing(make(service, instance)) as daemon:
             daemon.run()
             service.stopping()
-    except (ConfigError, PluginError) as error:
+    except (ConfigError, PluginError, EndpointError) as error:
         log.error("%s", error)
         return EXIT_CONFIG
+    except StorageError as error:
+        log.error("%s", error)
+        return EXIT_STORAGE
     except Exception:
         log.critical("stopped by a defect of its own", exc_info=True)
         return EXIT_FAILED

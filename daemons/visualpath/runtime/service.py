@@ -20,14 +20,29 @@ from visualpath.runtime.summary import summary
 from visualpath_protocol import PROTOCOL_VERSION
 from visualpath_protocol.clock import NS_PER_S, mono_ns, wall_ns
 from visualpath_protocol.codec import Codec, encode
-from visualpath_protocol.errors import EndpointError, OversizedMessage, ProtocolError, VersionMismatch
+from visualpath_protocol.errors import (
+    EndpointError,
+    MalformedMessage,
+    OversizedMessage,
+    ProtocolError,
+    VersionMismatch,
+)
 from visualpath_protocol.messages import COUNT_MAX, Command, ErrorBody, Event, Message, Reply
 from visualpath_protocol.security import FolderClaim
-from visualpath_protocol.sockets import CONTROL, TAP, Link, ZmqContext, ZmqSocket, bind, connect
+from visualpath_protocol.sockets import (
+    CONTROL,
+    SUBSCRIBE,
+    TAP,
+    TOPIC_MAX_BYTES,
+    UNSUBSCRIBE,
+    Link,
+    ZmqContext,
+    ZmqSocket,
+    bind,
+    connect,
+)
 
 log = logging.getLogger(__name__)
-
-"""The wire's largest count: what others say they lost or skipped can add up to more."""
 
 STATUS_INTERVAL_NS = 5 * NS_PER_S
 MAX_TAPPED = 100
@@ -112,6 +127,17 @@ class Service:
             self._refuse(link, error)
             return None
 
+    def subscription(self, parts: Parts, link: Link) -> tuple[bool, bytes] | None:
+        """What a peer of an XPUB said: whether it comes (or goes), and the topic. None (counted) if it is neither."""
+        said = parts[0]
+        if len(said) > link.max_bytes:
+            self._refuse(link.name, OversizedMessage(f"a subscription of {len(said)} bytes"))
+        elif len(parts) > 1 or said[:1] not in (SUBSCRIBE, UNSUBSCRIBE) or len(said) > 1 + TOPIC_MAX_BYTES:
+            self._refuse(link.name, MalformedMessage(f"no subscription: {said[:TOPIC_MAX_BYTES]!r}"))
+        else:
+            return said[:1] == SUBSCRIBE, said[1:]
+        return None
+
     def _refuse(self, link: str, error: ProtocolError) -> None:
         kinds = {VersionMismatch: "version", OversizedMessage: "oversized"}
         self.refusals.add(f"refused.{link}.{kinds.get(type(error), 'malformed')}", error)
@@ -161,11 +187,14 @@ class Service:
 
     def _on_tap(self, parts: Parts) -> None:
         """XPUB tells the first subscription to a topic (a one and the topic) and the end of the last (a zero)."""
-        action, prefix = parts[0][:1], parts[0][1:]
-        if action == b"\1" and len(self._tapped) < MAX_TAPPED:
-            self._tapped.add(prefix)
-        elif action == b"\0":
+        said = self.subscription(parts, TAP)
+        if said is None:
+            return
+        comes, prefix = said
+        if not comes:
             self._tapped.discard(prefix)
+        elif len(self._tapped) < MAX_TAPPED:
+            self._tapped.add(prefix)
 
     def _feed_watchdog(self, _now: int) -> None:
         if self.working():

@@ -11,10 +11,14 @@ def summary(status: dict[str, Any]) -> str:
     if "stream" in status:
         stream = status["stream"]
         reason = f" ({stream['reason']})" if stream["reason"] else ""
-        return f"{stream['state']}{reason}, epoch {stream['epoch']}, {counters.get('frames', 0)} frames"
+        fps = f" at {status['measured']['fps']:.3g} fps" if stream["state"] == "live" else ""
+        return f"{stream['state']}{reason}, epoch {stream['epoch']}, {counters.get('frames', 0)} frames{fps}"
     if "extractor" in status:
+        extractor = status["extractor"]
         skipped = sum(n for name, n in counters.items() if name.startswith("skipped."))
-        return f"{status['extractor']['state']}, {counters.get('sent.obs', 0)} observed, {skipped} skipped"
+        latency_ms = extractor["latency_ms"]["p95"]
+        pace = f" ({extractor['obs_per_s']:.3g}/s, p95 {latency_ms:.0f} ms)" if latency_ms is not None else ""
+        return f"{extractor['state']}, {counters.get('sent.obs', 0)} observed{pace}, {skipped} skipped"
     if "outbox" in status:
         sources = ", ".join(f"{name} {source['state']}" for name, source in status["sources"].items()) or "no sources"
         sets, triggers = counters.get("sets", 0), counters.get("triggers", 0)

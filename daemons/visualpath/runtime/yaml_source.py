@@ -40,6 +40,8 @@ class YamlSource:
             self.data: dict[str, Any] = self._build_mapping(node, ())
         except RecursionError:
             raise ConfigError(f"{path}: is nested too deeply, or a part of it contains itself") from None
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: no such file: name one, or copy deploy/visualpath.example.yaml there") from None
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}") from error
         except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -19,9 +20,12 @@ from visualpath_protocol.endpoints import Endpoints
 ANSWER_MS = 500
 
 
-def collect(vpctl: Vpctl) -> dict[str, dict[str, Any] | None]:
-    """The status of each daemon by name, None for one that does not answer."""
-    daemons = [role.daemon for role in roles(vpctl.config)]
+Statuses = dict[str, dict[str, Any] | None]
+
+
+def collect(vpctl: Vpctl, daemons: Sequence[str] = ()) -> Statuses:
+    """The status of each of the daemons (default: all) by name, None for one that does not answer."""
+    daemons = daemons or [role.daemon for role in roles(vpctl.config)]
     with ThreadPoolExecutor(max_workers=len(daemons)) as pool:  # those that are down are waited for together
         return dict(zip(daemons, pool.map(partial(_status, vpctl.config.endpoints()), daemons), strict=True))
 
@@ -50,6 +54,11 @@ def command(vpctl: Vpctl) -> None:
         memory = f"{status['rss_bytes'] >> 20} MiB"
         table.add_row(daemon, str(status["pid"]), clock(status["uptime_ns"]), memory, summary(status))
     vpctl.show(statuses, table)
+    report_down(vpctl, statuses)
+
+
+def report_down(vpctl: Vpctl, statuses: Statuses) -> None:
+    """End the call with its exit code if daemons are down."""
     down = sum(status is None for status in statuses.values())
     if down == len(statuses):
         vpctl.fail("nothing runs; `vpctl up` (or `make up`) starts it", EXIT_ALL_DOWN)

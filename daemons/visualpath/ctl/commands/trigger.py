@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from visualpath.ctl.console import EXIT_REFUSED, Vpctl, pass_vpctl
+from visualpath.ctl.names import complete_stream
 from visualpath_protocol.endpoints import FUSION
 
 
 @click.command("trigger")
-@click.argument("stream")
+@click.argument("stream", shell_complete=complete_stream)
 @click.option("--label", default="manual", show_default=True, help="What kind of moment.")
 @click.option("--reason", default="asked for by hand", show_default=True, help="One line for people.")
 @pass_vpctl

@@ -1,0 +1,147 @@
+"""Whether every trigger became exactly one clip or one explained failure: by files, ledger, log and outbox."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+
+from visualpath.runtime.config import Config
+
+LOGGED = re.compile(r" INFO fusion: TRIG ([0-9a-f]{16}) (\S+) (\S+)/(\d+) ([0-9.]+)s\.\.([0-9.]+)s ")
+DEFECTS = ("Traceback", "defect of its own", "lost.trigger", "is lost")
+
+
+@dataclass
+class Audit:
+    """What was found; `wrong` is empty if all adds up."""
+
+    triggers: set[str] = field(default_factory=set)
+    saved: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+    frames: int = 0
+    gaps: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+
+def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    """Rows of a daemon's database, read beside it; none before it is made."""
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
+        try:
+            return database.execute(query).fetchall()
+        except sqlite3.OperationalError:
+            return []
+
+
+def ledger_states(config: Config) -> dict[str, tuple[str, str]]:
+    """By trig_id: the clip's state, and why."""
+    found = rows(config.state_dir / "clip/ledger.db", "SELECT trig_id, state, why FROM clips")
+    return {trig_id: (state, why) for trig_id, state, why in found}
+
+
+def in_outbox(config: Config) -> set[str]:
+    """Triggers that are not acknowledged."""
+    return {trig_id for (trig_id,) in rows(config.state_dir / "fusion/outbox.db", "SELECT trig_id FROM outbox")}
+
+
+def every_trigger(config: Config) -> set[str]:
+    """All that are on disk."""
+    return in_outbox(config) | set(ledger_states(config))
+
+
+def unsettled(config: Config) -> set[str]:
+    """Triggers on their way: in the outbox, or with a clip that is still being recorded."""
+    recording = {trig_id for trig_id, (state, _) in ledger_states(config).items() if state == "recording"}
+    return in_outbox(config) | recording
+
+
+def audit(config: Config, cooldown_s: float) -> Audit:
+    """Compare everything that tells of triggers and clips. Nothing may be running."""
+    found = Audit()
+    logged = LOGGED.findall((config.state_dir / "supervisor/fusion.log").read_text(errors="replace"))
+    accepted = {trig_id for (trig_id,) in rows(config.state_dir / "clip/ledger.db", "SELECT trig_id FROM triggers")}
+    waiting = in_outbox(config)
+    found.triggers = {trig_id for trig_id, *_ in logged} | accepted | waiting
+    for trig_id in sorted(waiting):
+        found.wrong.append(f"{trig_id} was never acknowledged")
+    _check_ledger(found, config)
+    _check_files(found, config)
+    _check_cooldown(found, logged, cooldown_s)
+    for log in sorted((config.state_dir / "supervisor").glob("*.log")):
+        for line in log.read_text(errors="replace").splitlines():
+            if any(word in line for word in DEFECTS):
+                found.wrong.append(f"{log.name}: {line}")
+    return found
+
+
+def _check_ledger(found: Audit, config: Config) -> None:
+    states = ledger_states(config)
+    for trig_id in sorted(found.triggers):
+        state, why = states.get(trig_id, ("absent", ""))
+        if state == "saved":
+            found.saved.add(trig_id)
+        elif state == "failed" and why:
+            found.failed[trig_id] = why
+        else:
+            found.wrong.append(f"{trig_id} is {state} in the ledger")
+    for trig_id in sorted(set(states) - found.triggers):
+        found.wrong.append(f"{trig_id} has a clip and no trigger")
+
+
+def _check_files(found: Audit, config: Config) -> None:
+    clips = sorted(config.clips_dir.glob("*/*.mp4"))
+    of = Counter(path.stem.rpartition("_")[2] for path in clips)
+    for trig_id in sorted(set(of) | found.saved):
+        wanted = int(trig_id in found.saved)
+        if of[trig_id] != wanted:
+            found.wrong.append(f"{trig_id} has {of[trig_id]} clip files, not {wanted}")
+    for path in config.clips_dir.rglob("*"):
+        if path.is_file() and path.suffix not in (".mp4", ".json"):
+            found.wrong.append(f"left over: {path.relative_to(config.clips_dir)}")
+    for path in clips:
+        found.wrong += [f"{path.name}: {what}" for what in _check_clip(found, path)]
+
+
+def _check_clip(found: Audit, path: Path) -> list[str]:
+    sidecar = json.loads(path.with_suffix(".json").read_bytes())
+    wrong = []
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sidecar["sha256"]:
+        wrong.append("is not the file that its sidecar tells of")
+    with av.open(str(path)) as container:
+        decoded = sum(1 for _ in container.decode(video=0))
+    if decoded != sidecar["frames"]:
+        wrong.append(f"{decoded} pictures decode, the sidecar says {sidecar['frames']}")
+    covered = sidecar["asked"][0]
+    spans = [sidecar["delivered"], *([gap["from"], gap["to"]] for gap in sidecar["gaps"])]
+    for start, end in sorted(spans):
+        if start > covered:
+            wrong.append(f"nothing is said of {covered} to {start}")
+        covered = max(covered, end)
+    if covered < sidecar["asked"][1]:
+        wrong.append(f"nothing is said of {covered} to {sidecar['asked'][1]}")
+    found.frames += decoded
+    found.gaps.update(gap["reason"] for gap in sidecar["gaps"])
+    return wrong
+
+
+def _check_cooldown(found: Audit, logged: list[tuple[str, ...]], cooldown_s: float) -> None:
+    """No moment fired twice, across restarts of fusion too."""
+    ends: dict[tuple[str, ...], list[tuple[float, str]]] = {}
+    for trig_id, label, stream, epoch, _, end in logged:
+        ends.setdefault((label, stream, epoch), []).append((float(end), trig_id))
+    for fired in ends.values():
+        fired.sort()
+        for (before, first), (after, second) in pairwise(fired):
+            if first != second and after - before < cooldown_s:
+                found.wrong.append(f"{second} fired {after - before:.3f} s after {first}, within the cooldown")
