@@ -128,7 +128,8 @@ def test_a_bad_configuration_is_exit_78_and_a_line_with_file_and_line(vpctl, wri
 
 def test_a_missing_configuration_is_exit_78(vpctl, short_dir):
     result = vpctl("validate", path=short_dir / "gone.yaml")
-    assert (result.exit_code, stderr_line(result)) == (78, f"vpctl: {short_dir}/gone.yaml: No such file or directory")
+    assert result.exit_code == 78
+    assert stderr_line(result).startswith(f"vpctl: {short_dir}/gone.yaml: no such file: name one, or copy")
 
 
 @pytest.mark.parametrize("command", ["validate", "status", "clips"])

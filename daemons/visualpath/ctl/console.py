@@ -14,6 +14,7 @@ from rich.table import Table
 from visualpath.core.errors import CommandError, ConfigError, Unreachable
 from visualpath.runtime.config import Config, load_config
 from visualpath.runtime.control import ControlClient
+from visualpath.runtime.roles import roles
 
 EXIT_REFUSED = 1
 EXIT_SOME_DOWN = 3
@@ -49,6 +50,14 @@ class Vpctl:
             except ConfigError as error:
                 self.fail(str(error), EXIT_CONFIG)
         return self._config
+
+    def daemons(self, wanted: tuple[str, ...]) -> list[str]:
+        """The daemons named, or all if none is; ends the call if the configuration has no such."""
+        known = [role.daemon for role in roles(self.config)]
+        for daemon in wanted:
+            if daemon not in known:
+                self.fail(f"no daemon {daemon!r}; there are {', '.join(known)}", EXIT_REFUSED)
+        return list(wanted) or known
 
     def ask(self, daemon: str, command: str, args: dict[str, Any] | None = None) -> Any:
         """One daemon's answer; ends the call if there is none."""

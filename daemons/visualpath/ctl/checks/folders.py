@@ -52,7 +52,8 @@ def _unwritable(key: str, path: Path, among: int = 1) -> Finding:
             f"chmod u+rwX {path}" if os.access(path.parent, os.W_OK) else f"mount its file system for writing: {path}"
         )
     else:
-        mend = f"sudo chown -R {me} {path if path.is_dir() else path.parent}"
+        folder = path if path.is_dir() else path.parent
+        mend = f"run vpctl and the daemons as the {owner(path)}, or: sudo chown -R {me} {folder}"
     more = f", and {among - 1} more" if among > 1 else ""
     return problem(f"{key}: {me} may not write {path} ({owner(path)}, {mode(path)}){more}", mend)
 

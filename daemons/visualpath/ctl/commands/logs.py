@@ -9,25 +9,21 @@ from pathlib import Path
 import click
 
 from visualpath.ctl.console import EXIT_REFUSED, Vpctl, pass_vpctl
+from visualpath.ctl.names import complete_daemon
 from visualpath.ctl.supervisor import LocalSupervisor
-from visualpath.runtime.roles import roles
 
 POLL_S = 0.3
 
 
 @click.command("logs")
-@click.argument("daemons", nargs=-1, metavar="[DAEMON]...")
+@click.argument("daemons", nargs=-1, metavar="[DAEMON]...", shell_complete=complete_daemon)
 @click.option("-n", "--lines", type=click.IntRange(0), default=20, show_default=True, help="Lines of each, at most.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what they write; Ctrl-C ends it.")
 @pass_vpctl
 def command(vpctl: Vpctl, daemons: tuple[str, ...], lines: int, follow: bool) -> None:
     """Show the last lines of DAEMONs (default: all) that `vpctl up` started."""
-    known = [role.daemon for role in roles(vpctl.config)]
-    for daemon in daemons:
-        if daemon not in known:
-            vpctl.fail(f"no daemon {daemon!r}; there are {', '.join(known)}", EXIT_REFUSED)
     supervisor = LocalSupervisor(vpctl.config)
-    chosen = list(daemons) or known
+    chosen = vpctl.daemons(daemons)
     followers = [_Follower(supervisor.log(daemon)) for daemon in chosen] if follow else []
     found = {daemon: supervisor.log_lines(daemon, lines) for daemon in chosen}
     if not any(found.values()) and not follow:

@@ -152,9 +152,9 @@ def as_line(event: Event, daemon_width: int, width: int) -> str:
     """An event for people, in one line of at most `width` characters."""
     show = KINDS.get(event.kind)
     try:
-        text = show(event.body) if show is not None else str(event.body)
-    except (KeyError, TypeError, ValueError):  # of another minor version: shown as it is
-        text = str(event.body)
+        text = show(event.body) if show is not None else repr(event.body)
+    except (AttributeError, KeyError, TypeError, ValueError):  # of another minor version: shown as it is
+        text = repr(event.body)
     line = f"{rfc3339(event.wall_ns)[11:]} {event.daemon:{daemon_width}} {event.kind:7} {text}".rstrip()
     line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
     return line if len(line) <= width else line[: width - 1] + "\N{HORIZONTAL ELLIPSIS}"

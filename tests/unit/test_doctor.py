@@ -1,0 +1,362 @@
+"""The checks of vpctl doctor: each finds what is wrong, says what mends it, and is content where nothing is."""
+
+import json
+import os
+import resource
+import sys
+from textwrap import dedent
+
+import pytest
+
+from visualpath.ctl.checks import CHECKS, daemons, folders, machine, memory, streams, venvs
+from visualpath.ctl.checks.finding import Examined
+from visualpath.runtime.config import load_config
+from visualpath.runtime.roles import roles
+from visualpath_protocol.security import FolderClaim
+
+PLUGIN = """
+    from visualpath.core.extractor import BaseExtractor
+
+
+    class Good(BaseExtractor):
+        version = "4.5.6"
+
+        def __init__(self, config=None):
+            super().__init__(config)
+            print("a plug-in may print")
+            if "colour" in self.config:
+                raise ValueError("colour is no key of mine")
+
+        @classmethod
+        def load_models(cls, config):
+            if config.get("model"):
+                raise FileNotFoundError(config["model"])
+
+        def extract(self, frame):
+            return None
+"""
+ENTRY_POINTS = """
+    [visualpath.extractors]
+    good = doctor_plugin:Good
+    broken = doctor_broken:Broken
+    [visualpath.fusions]
+    rules = visualpath.core.rules:RulesFusion
+"""
+
+
+@pytest.fixture
+def plugins(short_dir, monkeypatch):
+    """Plug-ins that the Pythons started by this test find."""
+    folder = short_dir / "plugins"
+    info = folder / "xyz-0.dist-info"
+    info.mkdir(parents=True)
+    (folder / "doctor_plugin.py").write_text(dedent(PLUGIN))
+    (folder / "doctor_broken.py").write_text("import no_such_library\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: xyz\nVersion: 0\n")
+    (info / "entry_points.txt").write_text(dedent(ENTRY_POINTS))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+
+@pytest.fixture
+def make_venv(short_dir):
+    """A folder that looks like a venv and runs this Python, or the given shell script."""
+
+    def make(name, script=f'exec {sys.executable} "$@"'):
+        python = short_dir / ".venvs" / name / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f"#!/bin/sh\n{script}\n")
+        python.chmod(0o755)
+        return python
+
+    return make
+
+
+@pytest.fixture
+def examine(short_dir, write_config):
+    """An installation from sections of visualpath.yaml; where none are given, a plain one."""
+
+    def make(text="", statuses=None, extractors="face: {}", rules="[]", ring="{dir: ring}"):
+        sections = f"""
+            streams: {{cam1: {{source: cam1.mp4}}}}
+            extractors: {{{extractors}}}
+            clip: {{dir: clips}}
+            ring: {ring}
+            fusion: {{rules: {rules}}}
+        """
+        config = load_config(write_config(text or sections))
+        found = {role.daemon: None for role in roles(config)}
+        return Examined(config, found | (statuses or {}))
+
+    return make
+
+
+def bad(findings, level="problem"):
+    """What was found of one level, with what mends it, in one text."""
+    return "\n".join(f"{f.what} -> {f.mend}" for f in findings if f.level == level)
+
+
+def test_every_check_has_a_name_and_a_docstring():
+    assert all(check.__doc__ for check in CHECKS.values())
+
+
+# Venvs ------------------------------------------------------------------------------------------------
+
+
+def test_whole_venvs_are_found_well(examine, make_venv):
+    make_venv("core"), make_venv("light")
+    findings = list(venvs.check_venvs(examine()))
+    assert not bad(findings)
+    assert "venv 'light': Python 3." in bad(findings, "ok")
+
+
+def test_a_venv_that_is_not_built_is_a_problem_that_names_who_needs_it(examine, make_venv):
+    make_venv("core")
+    found = bad(venvs.check_venvs(examine()))
+    assert "venv 'light' is not built (extractor-face) -> venvs/build.py light" in found
+
+
+def test_a_venv_whose_python_is_gone_is_a_problem_that_says_where_it_was(examine, make_venv, short_dir):
+    make_venv("core")
+    python = make_venv("light")
+    python.unlink()
+    python.symlink_to("/nowhere/python3")
+    assert "is a link to /nowhere/python3, which is gone -> rm -r " in bad(venvs.check_venvs(examine()))
+
+
+def test_a_venv_whose_python_fails_is_a_problem_with_its_last_line(examine, make_venv):
+    make_venv("core")
+    make_venv("light", "echo first >&2; echo libpython.so is missing >&2; exit 127")
+    assert "venv 'light' is broken: libpython.so is missing" in bad(venvs.check_venvs(examine()))
+
+
+def test_a_venv_whose_python_hangs_is_a_problem(examine, make_venv, monkeypatch):
+    monkeypatch.setattr(venvs, "PROBE_TIMEOUT_S", 0.3)
+    make_venv("light", "exec sleep 20")
+    with pytest.raises(venvs.VenvBroken, match="did not answer"):
+        venvs.ask_venv(examine().config, "light")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("print('light: stale'); raise SystemExit(1)", "venv 'light' is stale: its lock"),
+        ("print('light: not built'); raise SystemExit(1)", "venv 'light': not built"),
+        ("raise SystemExit(2)", ""),
+        ("print('light: up to date')", ""),
+    ],
+    ids=["stale", "unfinished", "not-ours", "current"],
+)
+def test_what_the_checkouts_build_script_says_of_a_venv_is_told(examine, make_venv, short_dir, script, said):
+    make_venv("core", "exit 1"), make_venv("light")
+    (short_dir / "venvs").mkdir()
+    (short_dir / "venvs" / "build.py").write_text(script)
+    found = [f for f in venvs.check_venvs(examine()) if "'light'" in f.what]
+    assert bad(found).startswith(said)
+    assert bool(bad(found)) == bool(said)
+
+
+# Plug-ins ---------------------------------------------------------------------------------------------
+
+
+def test_a_plug_in_that_works_is_found_with_its_version(examine, make_venv, plugins):
+    make_venv("core"), make_venv("light")
+    findings = list(venvs.check_plugins(examine(extractors="good: {}")))
+    assert not bad(findings)
+    assert "plug-in 'good' 4.5.6 works in the venv 'light'" in bad(findings, "ok")
+
+
+@pytest.mark.parametrize(
+    ("extractor", "said"),
+    [
+        ("nosuch: {}", "no plug-in 'nosuch' in the group visualpath.extractors of this venv"),
+        ("broken: {}", "cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
+        ("good: {config: {colour: red}}", "cannot start: ValueError: colour is no key of mine"),
+        ("good: {config: {model: gone.onnx}}", "cannot start: FileNotFoundError: gone.onnx"),
+    ],
+    ids=["missing", "import", "config", "model"],
+)
+def test_a_plug_in_that_cannot_be_used_is_a_problem_with_the_cause_from_its_venv(
+    examine, make_venv, plugins, extractor, said
+):
+    make_venv("core"), make_venv("light")
+    assert said in bad(venvs.check_plugins(examine(extractors=extractor)))
+
+
+def test_the_models_of_an_extractor_that_serves_are_not_loaded_once_more(examine, make_venv, plugins):
+    make_venv("core"), make_venv("light")
+    serving = {"extractor-good": {"extractor": {"state": "ready"}}}
+    examined = examine(extractors="good: {config: {model: gone.onnx}}", statuses=serving)
+    assert not bad(venvs.check_plugins(examined))
+
+
+def test_a_fusion_that_is_not_installed_is_a_problem(examine, make_venv, plugins):
+    make_venv("core")
+    examined = examine("streams: {cam1: {source: a.mp4}}\nfusion: {plugin: mine}\n")
+    assert "no plug-in 'mine' in the group visualpath.fusions" in bad(venvs.check_plugins(examined))
+
+
+# Folders ----------------------------------------------------------------------------------------------
+
+
+def test_folders_that_do_not_exist_yet_are_no_problem(examine):
+    assert not bad(folders.check_folders(examine()))
+
+
+def test_a_file_in_the_place_of_a_folder_is_a_problem(examine, short_dir):
+    (short_dir / "clips").write_text("")
+    assert f"clip.dir {short_dir}/clips: {short_dir}/clips is no folder" in bad(folders.check_folders(examine()))
+
+
+def test_a_folder_for_everybody_is_a_warning(examine, short_dir):
+    (short_dir / "state").mkdir()
+    (short_dir / "state").chmod(0o777)
+    found = bad(folders.check_folders(examine()), "warning")
+    assert f"any user may write there (mode 0777) -> chmod o-w {short_dir}/state" in found
+
+
+def test_a_folder_that_may_not_be_written_is_a_problem(examine, short_dir, monkeypatch):
+    (short_dir / "state").mkdir(mode=0o555)
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != short_dir / "state")  # root may write anywhere
+    found = bad(folders.check_folders(examine()))
+    assert f"may not write {short_dir}/state (owner " in found
+    assert f"mode 0555) -> chmod u+rwX {short_dir}/state" in found
+
+
+def test_a_state_file_that_may_not_be_written_is_a_problem(examine, short_dir, monkeypatch):
+    database = short_dir / "state" / "fusion" / "outbox.db"
+    database.parent.mkdir(parents=True)
+    database.write_bytes(b"")
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != database)
+    assert str(database) in bad(folders.check_folders(examine()))
+
+
+# Memory and disk --------------------------------------------------------------------------------------
+
+
+def test_a_ring_larger_than_its_file_system_is_a_problem(examine):
+    assert "old frames go too early -> lower ring.size" in bad(
+        memory.check_ring(examine(ring="{dir: ring, size: 900000GiB}"))
+    )
+
+
+def test_a_ring_on_a_disk_is_a_warning(examine, monkeypatch):
+    monkeypatch.setattr(memory, "file_system", lambda _path: ("ext4", "/"))
+    assert "lies on ext4: every frame goes to that disk" in bad(memory.check_ring(examine()), "warning")
+
+
+def test_a_ring_beyond_the_machines_memory_is_a_problem(examine, monkeypatch):
+    monkeypatch.setattr(memory, "file_system", lambda _path: ("tmpfs", "/x"))
+    monkeypatch.setattr(memory, "memory_available", lambda: 10 << 20)
+    assert "the machine has 10 MiB of memory left" in bad(memory.check_ring(examine()))
+
+
+def test_the_file_system_of_shared_memory_is_a_tmpfs():
+    assert memory.file_system(memory.existing(memory.Path("/dev/shm/nothing/here"))) == ("tmpfs", "/dev/shm")
+
+
+@pytest.mark.parametrize(("free_mib", "level"), [(10, "problem"), (1000, "warning"), (100_000, "ok")])
+def test_room_for_clips_is_judged_by_how_many_go_in(examine, monkeypatch, free_mib, level):
+    usage = memory.shutil.disk_usage("/")._replace(free=free_mib << 20)
+    monkeypatch.setattr(memory.shutil, "disk_usage", lambda _path: usage)
+    assert "clips of at most 85 MiB" in bad(memory.check_disk(examine()), level)
+
+
+# Configuration and sources ----------------------------------------------------------------------------
+
+
+def test_a_stream_that_nobody_looks_at_is_a_warning(examine):
+    found = bad(streams.check_configuration(examine(extractors="face: {streams: []}")), "warning")
+    assert "no extractor looks at stream 'cam1'" in found
+
+
+def test_no_rules_are_a_problem(examine):
+    assert "fusion.rules is empty" in bad(streams.check_configuration(examine()))
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "no such file"), ("", "empty"), ("hello", "no video")])
+def test_a_source_that_cannot_be_opened_is_a_problem_with_the_cause(examine, short_dir, content, said):
+    if content is not None:
+        (short_dir / "cam1.mp4").write_text(content)
+    found = bad(streams.check_sources(examine()))
+    assert said in found
+    assert "-> mend streams.cam1.source in " in found
+
+
+# Sockets and daemons ----------------------------------------------------------------------------------
+
+
+def test_a_file_where_a_socket_goes_is_a_problem(examine, short_dir):
+    path = short_dir / "run" / "fusion" / "obs"
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    assert f"{path} is no socket, and fusion binds there -> mv {path}" in bad(daemons.check_sockets(examine()))
+
+
+def test_a_lock_is_known_to_be_held_without_trying_it(short_dir):
+    lock = short_dir / "run" / "fusion" / "lock"
+    assert daemons.lock_holder(lock) is None
+    claim = FolderClaim(lock.parent)
+    assert daemons.lock_holder(lock) == os.getpid()
+    claim.release()
+    assert daemons.lock_holder(lock) is None
+
+
+def test_a_daemon_that_is_there_and_does_not_answer_is_a_problem(examine, short_dir):
+    claim = FolderClaim(short_dir / "run" / "clip")
+    found = bad(daemons.check_daemons(examine()))
+    claim.release()
+    assert f"clip (process {os.getpid()}) is there, but does not answer -> kill -9 {os.getpid()}" in found
+
+
+def test_nothing_running_is_no_problem(examine):
+    findings = list(daemons.check_daemons(examine()))
+    assert not bad(findings)
+    assert "no daemon runs" in bad(findings, "ok")
+
+
+def test_some_daemons_down_is_a_problem_that_names_them(examine):
+    found = bad(daemons.check_daemons(examine(statuses={"clip": {"pid": 1}})))
+    assert "3 of 4 daemons are down: fusion, extractor-face, frame-cam1 -> vpctl up" in found
+
+
+@pytest.mark.parametrize(
+    ("daemon", "status", "said"),
+    [
+        ("extractor-face", {"extractor": {"state": "hung", "busy_ns": 12_000_000_000}}, "has run for 12 s"),
+        ("extractor-face", {"extractor": {"state": "ready", "registered": False}}, "is not accepted by fusion"),
+        ("frame-cam1", {"stream": {"state": "stalled", "reason": "no such file"}}, "has no frames: no such file"),
+    ],
+    ids=["hung", "refused", "stalled"],
+)
+def test_a_daemon_that_answers_without_working_is_a_problem(examine, daemon, status, said):
+    assert said in bad(daemons.check_daemons(examine(statuses={daemon: {"pid": 7, **status}})))
+
+
+# Machine ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "level", "said"),
+    [
+        ("fpu sse4_2 avx avx2", "ok", "with avx2"),
+        ("fpu sse4_2 avx", "warning", "without avx2"),
+    ],
+)
+def test_processor_features_are_told(flags, level, said):
+    assert said in bad(machine.check_cpu(f"processor: 0\nflags\t\t: {flags}\n"), level)
+
+
+def test_a_processor_without_such_flags_is_fine():
+    assert not bad(machine.check_cpu("processor: 0\nFeatures: fp asimd\n"), "warning")
+
+
+@pytest.mark.parametrize(("limit", "level"), [(64, "problem"), (512, "warning"), (4096, "ok")])
+def test_the_limit_of_open_files_is_judged(monkeypatch, limit, level):
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (limit, 4096))
+    assert f"open files: at most {limit}" in bad(machine.check_machine(), level)
+
+
+def test_the_probe_says_nothing_but_json_on_stdout(examine, make_venv, plugins):
+    make_venv("light")
+    answer = venvs.ask_venv(examine().config, "light", "--extractor", "good", "--config", json.dumps({}))
+    assert answer == {"version": "4.5.6"}
