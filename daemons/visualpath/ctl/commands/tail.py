@@ -15,9 +15,8 @@ import numpy as np
 import zmq
 
 from visualpath.ctl.commands.status import collect
-from visualpath.ctl.console import EXIT_REFUSED, Vpctl, pass_vpctl
+from visualpath.ctl.console import Vpctl, pass_vpctl
 from visualpath.ctl.names import complete_daemon
-from visualpath.runtime.roles import roles
 from visualpath_protocol.clock import rfc3339
 from visualpath_protocol.codec import Codec
 from visualpath_protocol.endpoints import Endpoints
@@ -88,11 +87,7 @@ def command(vpctl: Vpctl, kinds: tuple[str, ...], daemons: tuple[str, ...], dura
 
     --kind and --daemon may be given several times. With --json each event is one line.
     """
-    known = [role.daemon for role in roles(vpctl.config)]
-    for daemon in daemons:
-        if daemon not in known:
-            vpctl.fail(f"no daemon {daemon!r}; there are {', '.join(known)}", EXIT_REFUSED)
-    chosen = list(daemons) or known
+    chosen = vpctl.daemons(daemons)
     deadline = time.monotonic() + duration_s if duration_s is not None else None
     with suppress(KeyboardInterrupt):
         taps = _Taps(vpctl.config.endpoints(), chosen, kinds)
