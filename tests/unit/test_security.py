@@ -5,6 +5,7 @@ import socket
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -174,3 +175,21 @@ def test_tcp_on_loopback_must_be_asked_for(address):
 def test_other_addresses_are_refused(address):
     with pytest.raises(EndpointError):
         check_bindable(address, allow_plain_loopback=True)
+
+
+def test_a_folder_is_claimed_where_setting_the_setgid_bit_is_refused(tmp_path, monkeypatch):
+    """As under systemd's RestrictSUIDSGID: there the bit can only be inherited."""
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    run_dir.chmod(0o2750)
+    chmod = Path.chmod
+
+    def refuse_setgid(path, mode, **options):
+        if mode & 0o6000:
+            raise PermissionError(1, "Operation not permitted")
+        chmod(path, mode, **options)
+
+    monkeypatch.setattr(Path, "chmod", refuse_setgid)
+    claim = FolderClaim(run_dir / "fusion")
+    assert stat.S_IMODE((run_dir / "fusion").stat().st_mode) == 0o2750
+    claim.release()
