@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, field
@@ -217,6 +217,8 @@ def _convert(source: YamlSource, value: Any, kind: type[S], key: Key) -> S:
         if unknown:
             place = (*place, unknown[1])
             message = "unknown key" + _nearest(unknown[1], _all_keys())
+        elif message.startswith("Invalid enum value"):
+            message += f"; write {' or '.join(_choices(str(place[-1])))}"
         raise source.error(place, message) from None
 
 
@@ -225,9 +227,19 @@ def _nearest(word: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _all_keys() -> set[str]:
+def _all_fields() -> list[msgspec.structs.FieldInfo]:
     sections: list[type[msgspec.Struct]] = [*_Section.__subclasses__(), RuleConfig]
-    return {f.encode_name for section in sections for f in msgspec.structs.fields(section)}
+    return [f for section in sections for f in msgspec.structs.fields(section)]
+
+
+def _all_keys() -> set[str]:
+    return {f.encode_name for f in _all_fields()}
+
+
+def _choices(key: str) -> tuple[str, ...]:
+    """What may stand at a key that has a list of values."""
+    types = (f.type for f in _all_fields() if f.encode_name == key)
+    return next((get_args(kind) for kind in types if get_origin(kind) is Literal), ())
 
 
 def _check(config: Config, source: YamlSource) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from visualpath.core.errors import CommandError, Unreachable
 from visualpath.ctl.console import EXIT_ALL_DOWN, EXIT_SOME_DOWN, Vpctl, clock, pass_vpctl
+from visualpath.ctl.supervisor import LocalSupervisor
 from visualpath.runtime.control import ControlClient
 from visualpath.runtime.roles import roles
 from visualpath.runtime.summary import summary
@@ -47,9 +48,11 @@ def command(vpctl: Vpctl) -> None:
     """Show each daemon and how it is."""
     statuses = collect(vpctl)
     table = Table("daemon", "pid", "up for", "memory", "state", box=None, pad_edge=False)
+    broken = LocalSupervisor(vpctl.config).broken()
     for daemon, status in statuses.items():
         if status is None:
-            table.add_row(daemon, "-", "-", "-", "down")
+            last_words = broken.get(daemon, "").rpartition("\n")[2]
+            table.add_row(daemon, "-", "-", "-", f"down; its last words: {last_words}" if last_words else "down")
             continue
         memory = f"{status['rss_bytes'] >> 20} MiB"
         table.add_row(daemon, str(status["pid"]), clock(status["uptime_ns"]), memory, summary(status))
