@@ -161,7 +161,7 @@ class Builder:
         """
         venv = VENVS / name
         wanted = fingerprint(name, self.python)
-        if recorded(name) == wanted:
+        if recorded(name) == wanted and (venv / "bin" / "python").exists():  # it may be a link to one that is gone
             return f"{name}: up to date"
         started = time.monotonic()
         shutil.rmtree(venv, ignore_errors=True)

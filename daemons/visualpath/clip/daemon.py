@@ -187,7 +187,12 @@ class ClipDaemon:
         return {"dir": str(self._service.config.clips_dir), "triggers": triggers, "clips": clips}
 
     def _status(self) -> dict[str, Any]:
-        return {"streams": {name: {"recording": len(stream.recordings)} for name, stream in self._streams.items()}}
+        return {
+            "streams": {
+                name: {"recording": len(stream.recordings), "damaged_records": stream.damaged_records}
+                for name, stream in self._streams.items()
+            }
+        }
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -37,6 +37,11 @@ class ClipStream:
         self._heard_ns: int | None = None
         self._caught_up_to: tuple[int, int | None] | None = None
 
+    @property
+    def damaged_records(self) -> int:
+        """Records of the ring whose bytes made no sense."""
+        return self._reader.damaged_records
+
     def start(self, trig: Trig, now: int) -> list[Recording]:
         """Begin a trigger's clip with what the ring holds; returns it if it is complete already.
 

@@ -88,6 +88,10 @@ class Capture(threading.Thread):
         self._stopping = threading.Event()
         self._ring: RingWriter | None = None
 
+    def ring_counters(self) -> dict[str, int]:
+        """What the ring's writer has counted in the present epoch. For any thread."""
+        return dict(self._ring.counters) if self._ring is not None else {}
+
     def ring_held(self) -> tuple[int, int]:
         """What the ring holds now: bytes, and ns of event time of the present epoch. For any thread."""
         return self._ring.held() if self._ring is not None else (0, 0)

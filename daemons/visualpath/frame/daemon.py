@@ -161,7 +161,12 @@ class FrameDaemon:
                 "fps": self._meter.measured(now).per_s,
                 "last_frame_age_ns": now - last.mono_ns if last is not None else None,
             },
-            "ring": {"bytes": ring_bytes, "held_ns": ring_ns, "max_bytes": int(self._service.config.ring.max_bytes)},
+            "ring": {
+                "bytes": ring_bytes,
+                "held_ns": ring_ns,
+                "max_bytes": int(self._service.config.ring.max_bytes),
+                **self._capture.ring_counters(),
+            },
             "subscribers": {
                 "headers": self._subscribers[self._header_topic],
                 "states": self._subscribers[self._state_topic],
