@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
+from click.testing import CliRunner
 
 from visualbase import jpeg as jpeg_codec
 from visualbase.ring import RingWriter
 from visualpath.core.errors import Unreachable
+from visualpath.ctl.main import main as vpctl_main
 from visualpath.runtime.control import ControlClient
 from visualpath_protocol.codec import encode
 from visualpath_protocol.endpoints import Endpoints
@@ -248,3 +250,15 @@ def noise(seed):
     """A JPEG of noise."""
     pixels = np.random.default_rng(seed).integers(0, 255, (PICTURE_HEIGHT, PICTURE_WIDTH, 3), dtype=np.uint8)
     return jpeg_codec.encode(pixels)
+
+
+@pytest.fixture
+def vpctl(config):
+    """Run vpctl with the configuration that the test module's fixture `config` gives."""
+
+    def run(*args, path=config):
+        result = CliRunner().invoke(vpctl_main, ["--config", str(path), *args])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run

@@ -280,9 +280,9 @@ def test_a_clip_without_a_picture_has_failed_and_says_why(clip_daemon, cameras, 
 # After a crash ----------------------------------------------------------------------------------
 
 
-def test_a_kill_while_recording_costs_nothing(
-    clip_daemon, cameras, fusion, clips, start_daemon, config, wait_for, short_dir
-):
+@pytest.fixture
+def killed_while_recording(clip_daemon, cameras, fusion, start_daemon, config, wait_for, short_dir):
+    """The clip daemon was killed in the middle of a clip and started again; the frames went on."""
     cameras[0].frames(0, 22)
     fusion.ask(trig(20))
     wait_for(lambda: list(short_dir.glob("clips/.recording/*")))
@@ -290,19 +290,13 @@ def test_a_kill_while_recording_costs_nothing(
     start_daemon("clip", config)
     cameras[0].await_subscribers()
     cameras[0].frames(23, 40)
+
+
+def test_a_kill_while_recording_costs_nothing(killed_while_recording, clips):
     assert [clip["sidecar"]["frames"] for clip in clips()] == [21]
 
 
-def test_a_kill_while_recording_leaves_one_clip_and_no_part_of_it(
-    clip_daemon, cameras, fusion, clips, start_daemon, config, wait_for, short_dir
-):
-    cameras[0].frames(0, 22)
-    fusion.ask(trig(20))
-    wait_for(lambda: list(short_dir.glob("clips/.recording/*")))
-    clip_daemon.kill()
-    start_daemon("clip", config)
-    cameras[0].await_subscribers()
-    cameras[0].frames(23, 40)
+def test_a_kill_while_recording_leaves_one_clip_and_no_part_of_it(killed_while_recording, clips, short_dir):
     clips()
     files = [path.suffix for path in (short_dir / "clips").rglob("*") if path.is_file()]
     assert sorted(files) == [".json", ".mp4"]

@@ -27,18 +27,6 @@ def config(write_config):
 
 
 @pytest.fixture
-def vpctl(config):
-    """Run vpctl with the test's configuration."""
-
-    def run(*args, path=config):
-        result = CliRunner().invoke(main, ["--config", str(path), *args])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
-
-
-@pytest.fixture
 def rules(short_dir):
     """A folder for PYTHONPATH in which the built-in fusion plug-in is installed."""
     info = short_dir / "plugins" / "rules-0.dist-info"

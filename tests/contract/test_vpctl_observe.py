@@ -62,18 +62,6 @@ def config(write_config):
 
 
 @pytest.fixture
-def vpctl(config):
-    """Run vpctl with the test's configuration."""
-
-    def run(*args, path=config):
-        result = CliRunner().invoke(main, ["--config", str(path), *args])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
-
-
-@pytest.fixture
 def plugins(short_dir):
     """A folder for PYTHONPATH that has the extractor and the built-in fusion installed."""
     folder = short_dir / "plugins"
