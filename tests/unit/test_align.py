@@ -328,6 +328,47 @@ def test_r7_one_source_that_is_the_only_one_alive_may_prove_a_jump() -> None:
     assert Reset(1, "future") in obs(aligner, "a", 4, 60_132, 132)
 
 
+def jump(aligner: Aligner, source: str, times: int = 3) -> list[Output]:
+    """What an engine says to OBS of this source that are a minute ahead, at 30 FPS."""
+    return [out for n in range(times) for out in obs(aligner, source, 100 + n, 60_000 + 33 * n, 20 + 33 * n)]
+
+
+def test_g9_a_source_that_is_down_cannot_reset_time_while_another_lives() -> None:
+    aligner = engine("x", "y")
+    aligner.source_down("x", 0)
+    obs(aligner, "y", 1, 0, 10)
+    assert reasons(jump(aligner, "x", times=10)) == ["future"] * 10
+
+
+def test_g9_an_unknown_source_cannot_reset_time_while_another_lives() -> None:
+    aligner = engine("y")
+    obs(aligner, "y", 1, 0, 10)
+    assert reasons(jump(aligner, "x", times=10)) == ["future"] * 10
+
+
+def test_g9_a_lone_expected_source_cannot_reset_time_while_an_optional_one_lives() -> None:
+    aligner = engine("y")
+    aligner.source_up("o", 0, expected=False)
+    obs(aligner, "y", 1, 0, 10)
+    assert reasons(jump(aligner, "y", times=10)) == ["future"] * 10
+
+
+def test_r7_a_source_that_is_down_is_a_second_witness() -> None:
+    aligner = engine("x", "y")
+    aligner.source_down("x", 0)
+    obs(aligner, "y", 1, 0, 10)
+    jump(aligner, "x", times=2)
+    assert Reset(1, "future") in obs(aligner, "y", 102, 60_066, 86)
+
+
+def test_r7_with_nobody_up_one_source_that_is_down_may_prove_a_jump() -> None:
+    aligner = engine("x", "y")
+    obs(aligner, "y", 1, 0, 10)
+    aligner.source_down("x", 11 * MS)
+    aligner.source_down("y", 11 * MS)
+    assert Reset(1, "future") in jump(aligner, "x")
+
+
 def test_r7_an_idle_source_is_no_witness_to_wait_for() -> None:
     aligner = engine("a", "b", idle_timeout_ns=10 * MS, window_ns=5 * MS)
     obs(aligner, "a", 1, 0, 10)
@@ -566,6 +607,13 @@ def test_r16_a_bound_settles_what_is_below_it_only() -> None:
     assert obs(aligner, "a", 2, 33, 43) == []
 
 
+def test_r16_bounds_only_rise() -> None:
+    aligner = engine("a", "b")
+    aligner.bound("b", 33 * MS, 0)
+    aligner.bound("b", 10 * MS, 0)
+    assert sets(obs(aligner, "a", 1, 32, 40)) == [(1, ("a",), "complete")]
+
+
 def test_r16_only_the_last_skips_are_kept() -> None:
     aligner = engine("a", "b", max_buffered_frames=2)
     for frame in (1, 2, 3):
@@ -648,6 +696,18 @@ def test_r18b_a_bound_at_the_heads_time_settles_the_gap() -> None:
     assert sets(aligner.bound("b", 66 * MS, 82 * MS)) == [(3, ("a",), "complete")]
 
 
+@pytest.mark.parametrize(("phase", "held"), [(0, False), (1, True)])
+def test_r18b_a_stride_settles_the_ids_that_are_not_of_its_phase(phase: int, held: bool) -> None:
+    aligner = engine()
+    aligner.source_up("k", 0, ordered=False, stride=2, phase=phase)
+    aligner.source_up("a", 0, ordered=False)
+    obs(aligner, "a", 2, 0, 10)
+    obs(aligner, "k", 2, 0, 10)
+    aligner.skip("a", 3, 33 * MS, 43 * MS)
+    obs(aligner, "a", 4, 66, 76)
+    assert (obs(aligner, "k", 4, 66, 77) == []) == held
+
+
 def test_r18b_the_frame_of_the_gap_takes_the_lead() -> None:
     aligner = with_gap()
     aligner.skip("b", 2, 33 * MS, 80 * MS)
@@ -719,6 +779,13 @@ def test_r21_idle_sources_are_named_in_order() -> None:
     aligner = engine("c", "a", "b", idle_timeout_ns=10 * MS)
     obs(aligner, "a", 1, 0, 0)
     assert aligner.tick(10 * MS)[:2] == [Idle("b"), Idle("c")]
+
+
+def test_r21_the_window_counts_from_the_first_obs_of_the_frame() -> None:
+    aligner = engine("a", "b", "c")
+    obs(aligner, "a", 1, 0, 10)
+    obs(aligner, "b", 1, 0, 90)
+    assert sets(aligner.tick(110 * MS)) == [(1, ("a", "b"), "window")]
 
 
 def test_r21_after_the_overdue_frames_the_ready_ones_leave_too() -> None:

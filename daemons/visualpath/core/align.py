@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from visualpath.core.align_line import BEFORE_ALL, Frame, Obs, Run, TimeLine
+from visualpath.core.align_line import Frame, Obs, TimeLine
 from visualpath.core.align_sources import Roster, Source
 from visualpath.core.align_types import (
     Active,
@@ -201,24 +201,21 @@ class Aligner:
     # OBS.
 
     def _judge(self, who: Source, obs: Obs, epoch: int) -> list[Output]:
-        """R6 to R8: is it of the time line that we follow, or does it prove that there is another?"""
+        """R6 to R8: is it of the time line that we follow, or does it prove that there is another?
+
+        Proof is enough OBS in a row that tell the same, from two sources if any but this one lives; whether
+        this one is up does not matter. (R7 counts up sources only, and would let one that is down jump alone.)
+        """
         if epoch < self._epoch:
             return [obs.dropped("stale_epoch")]
         kind = "epoch" if epoch > self._epoch else self._line.out_of_band(obs.t_ns, self._now)
         if kind is None:
             return self._place(who, obs)
-        if not self._proves_jump(obs, kind, epoch):
+        run = self._line.strayed(obs, kind, epoch, self._now)
+        witnesses = 2 if self._roster.another_lives(who) else 1
+        if not (0 < self._params.jump_confirm <= run.count and len(run.sources) >= witnesses):
             return [obs.dropped(kind)]
         return self._reset(epoch, kind) + self._place(who, obs)
-
-    def _proves_jump(self, obs: Obs, kind: ResetKind, epoch: int) -> bool:
-        """R7: enough OBS in a row tell the same, from more than one source if more than one lives."""
-        line, params = self._line, self._params
-        if line.run is None or not line.run.goes_on(obs, kind, epoch, self._now, params.future_guard_ns):
-            line.run = Run(kind, epoch)
-        line.run.add(obs, self._now)
-        witnesses = min(2, self._roster.count_alive())
-        return 0 < params.jump_confirm <= line.run.count and len(line.run.sources) >= witnesses
 
     def _reset(self, epoch: int, kind: ResetKind) -> list[Output]:
         """R8: what waits leaves, then nothing of this generation is remembered."""
@@ -299,20 +296,10 @@ class Aligner:
     def _overtakes(self, frame: Frame) -> bool:
         """R18b: may an earlier frame that nobody has reported yet still come?
 
-        Its time is not known, but it is at most t_ns - 1. Sources whose bound has reached t_ns have
-        settled it; the others are asked for each missing id.
+        Its time is not known, but it is below t_ns: who promised a bound of t_ns or more owes none.
         """
-        line = self._line
-        first_missing = line.frontier[1] + 1
-        gap = frame.frame_id - first_missing
-        if line.frontier == BEFORE_ALL or not 0 < gap <= self._params.max_buffered_frames:
-            return False
-        latest = frame.t_ns - 1
-        undecided = [who for who in self._waited_for(frame) if latest >= who.bound]
-        return any(
-            frame_id not in line.buffer and not all(who.settled(frame_id, latest) for who in undecided)
-            for frame_id in range(first_missing, frame.frame_id)
-        )
+        unseen = self._line.unseen_before(frame)
+        return bool(unseen) and any(who.bound < frame.t_ns and who.owes_any(unseen) for who in self._waited_for(frame))
 
     def _release(self, reason: SetReason) -> AlignedSet:
         """R24: the head leaves as a set."""

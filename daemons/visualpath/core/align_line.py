@@ -144,6 +144,13 @@ class TimeLine:
             return "past"
         return None
 
+    def strayed(self, obs: Obs, kind: ResetKind, epoch: int, now: int) -> Run:
+        """R7: an out-of-band OBS goes on with the run, or begins another."""
+        if self.run is None or not self.run.goes_on(obs, kind, epoch, now, self._params.future_guard_ns):
+            self.run = Run(kind, epoch)
+        self.run.add(obs, now)
+        return self.run
+
     def saw(self, t_ns: int, now: int) -> None:
         """R10: an in-band OBS moves event time; it also ends a run of out-of-band ones (R7)."""
         self.run = None
@@ -154,6 +161,16 @@ class TimeLine:
         """R11: is this id known with another time?"""
         known = self.buffer.get(obs.frame_id) or self.retired.get(obs.frame_id)
         return known is not None and known.t_ns != obs.t_ns
+
+    def unseen_before(self, frame: Frame) -> set[int]:
+        """R18b: ids between the frontier and this frame that nobody has reported.
+
+        None before the first release; none if ids went back, or jumped by more than the buffer holds.
+        """
+        first = self.frontier[1] + 1
+        if self.frontier == BEFORE_ALL or not 0 < frame.frame_id - first <= self._params.max_buffered_frames:
+            return set()
+        return set(range(first, frame.frame_id)).difference(self.buffer)
 
     def insert(self, frame: Frame) -> None:
         self.buffer[frame.frame_id] = frame

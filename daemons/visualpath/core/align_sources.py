@@ -38,6 +38,13 @@ class Source:
         """R16: has it promised that no OBS of this frame will come?"""
         return t_ns < self.bound or frame_id in self.skips or (self.stride > 1 and frame_id % self.stride != self.phase)
 
+    def owes_any(self, frame_ids: set[int]) -> bool:
+        """R18b: is there one of these frames, whatever its time, that it has not promised to leave out?"""
+        unpromised = frame_ids.difference(self.skips)
+        if self.stride > 1:
+            return any(frame_id % self.stride == self.phase for frame_id in unpromised)
+        return bool(unpromised)
+
     def promise_bound(self, t_ns: int) -> None:
         """R16: bounds only rise."""
         if t_ns > self.bound:
@@ -113,8 +120,9 @@ class Roster:
     def longest_pending(self) -> int | None:
         return min((who.pending_since for who in self.awaited if who.pending_since is not None), default=None)
 
-    def count_alive(self) -> int:
-        return sum(who.up and not who.idle for who in self._by_name.values())
+    def another_lives(self, who: Source) -> bool:
+        """R7: is anyone but this source up and not idle? Optional sources count: they can witness too."""
+        return any(other.up and not other.idle for other in self._by_name.values() if other is not who)
 
     def silent_in(self, names: Iterable[str]) -> list[Source]:
         """R24: the expected sources that are not among these, idle and down ones too, by name."""

@@ -188,9 +188,10 @@ class SlowAligner:
                 self.run = []
         self.run.append({"kind": kind, "epoch": epoch, "t": t_ns, "arrival": self.now, "source": source})
         witnesses = {strange["source"] for strange in self.run}
-        alive = [known for known in self.sources if known["up"] and not known["idle"]]
+        others = [known for known in self.sources if known["name"] != source]
+        witnesses_needed = min(2, 1 + sum(known["up"] and not known["idle"] for known in others))
         enough = self.params.jump_confirm > 0 and len(self.run) >= self.params.jump_confirm
-        if enough and len(witnesses) >= min(2, len(alive)):
+        if enough and len(witnesses) >= witnesses_needed:
             return self.reset(epoch, kind) + self.place(source, frame_id, t_ns, payload)
         return [Drop(source, frame_id, t_ns, kind)]
 
