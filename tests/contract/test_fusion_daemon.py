@@ -11,13 +11,15 @@ import pytest
 from visualpath.core.errors import CommandError, PluginError, Unreachable
 from visualpath.core.rules import RuleConfig
 from visualpath.core.units import Duration
-from visualpath.fusion import daemon as daemon_module
-from visualpath.fusion.daemon import FusionDaemon, align_params, make_fusion
+from visualpath.fusion.daemon import FusionDaemon
+from visualpath.process import decision
+from visualpath.process.decision import align_params, make_fusion
 from visualpath.runtime.config import FusionConfig, load_config
 from visualpath.runtime.service import Service
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.messages import (
     Ack,
+    Bound,
     Bye,
     Command,
     Evidence,
@@ -204,13 +206,32 @@ def test_a_source_that_left_is_waited_for_no_more(fusion, live, wait_for):
     live.obs("face", 0, 1.0)
     live.push(Bye(source="text", instance="i1"))
     wait_for(lambda: fusion.count("sets") == 1)
-    assert fusion.count("missing.text") == 1
+    assert fusion.count("missing.down.text") == 1
 
 
 def test_a_source_that_falls_silent_is_waited_for_no_more(fusion, live, wait_for):
     live.obs("face", 0, 1.0)
     wait_for(lambda: fusion.count("sets") == 1, timeout_s=5)
     assert fusion.status()["sources"]["text"]["state"] == "down"
+
+
+def test_a_flood_is_refused_and_counted_and_keeps_nobody_else_out(start_daemon, ask, write_config, world, wait_for):
+    fusion = Fusion(start_daemon, ask, write_config(CONFIG.replace("window: 20s", "window: 20s\n  max_rate: 50")))
+    register(fusion, "face", "text")
+    world.say_state()
+    wait_for(lambda: fusion.status()["streams"]["cam1"]["epoch"] == EPOCH)
+    for n in range(200):
+        world.push(skip("text", n, n, seq=n))
+    world.obs("face", 0, 1.0)
+    wait_for(lambda: fusion.count("fused.face") == 1)
+    assert fusion.count("refused.obs.rate") >= 50
+    assert (fusion.count("skips.text"), fusion.status()["sources"]["text"]["lost"]) == (200, 0)
+
+
+def test_a_wild_promise_is_refused_and_counted(fusion, live, wait_for):
+    message = Bound(source="text", instance="i1", seq=0, stream="cam1", epoch=EPOCH, t_ns=10**18)
+    live.push(message)
+    wait_for(lambda: fusion.count("refused.obs.wild-bound") == 1)
 
 
 def test_a_skip_is_counted_by_frames(fusion, live, wait_for):
@@ -329,11 +350,21 @@ def inside(write_config):
 )
 def test_a_plug_ins_trigger_that_nobody_could_read_is_refused_and_counted(inside, fields, counter):
     daemon, service = inside
-    daemon._send([msgspec.structs.replace(EXPECTED, **fields), EXPECTED])
+    daemon._outcomes.act("cam1", [msgspec.structs.replace(EXPECTED, **fields), EXPECTED], 0)
     assert (service.counters[counter], service.counters["triggers"]) == (1, 1)
 
 
 # Settings -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("preset", "window_ms"), [("realtime", 100), ("batch", 200), ("low_latency", 50)])
+def test_a_preset_gives_the_window(preset, window_ms):
+    assert align_params(FusionConfig(preset=preset), "realtime").window_ns == window_ms * MS
+
+
+def test_a_window_that_is_given_goes_before_the_preset():
+    config = FusionConfig(preset="batch", window_ns=Duration(70 * MS))
+    assert align_params(config, "realtime").window_ns == 70 * MS
 
 
 def test_the_documents_late_threshold_becomes_the_lateness_beyond_the_window():
@@ -350,7 +381,7 @@ def test_a_fusion_plug_in_that_cannot_start_is_told_with_its_cause(monkeypatch):
     def start(config):
         raise KeyError("threshold")
 
-    monkeypatch.setattr(daemon_module, "load_fusion", lambda name: start)
+    monkeypatch.setattr(decision, "load_fusion", lambda name: start)
     with pytest.raises(PluginError, match="fusion 'mine' cannot start: KeyError: 'threshold'"):
         make_fusion(FusionConfig(plugin="mine"))
 

@@ -4,7 +4,7 @@ import pytest
 
 from visualpath.core.errors import CommandError
 from visualpath.fusion.sources import LEASE_NS, MAX_SOURCES, Down, Sources, Up
-from visualpath_protocol.messages import Ping
+from visualpath_protocol.messages import Ping, Skip
 
 S = 1_000_000_000
 
@@ -15,7 +15,7 @@ def ping(source="face", instance="i1", **fields):
 
 @pytest.fixture
 def sources():
-    return Sources(["cam1", "cam2"], {"face": 2 * S})
+    return Sources(["cam1", "cam2"], {"face": 2 * S}, max_rate=100)
 
 
 def code_of(sources, now, **fields):
@@ -343,3 +343,46 @@ def test_absurd_numbers_never_add_up_to_more_than_the_wire_can_say(sources, coun
     counted(0, 2**63 - 1)
     counted(0, 2**63 - 1, stream="cam2")
     assert sources.lost["face"] == 2**63 - 1
+
+
+# Rates ----------------------------------------------------------------------------------------------
+
+
+def admitted(sources, source, times, now):
+    return sum(sources.admits(source, now) for _ in range(times))
+
+
+def test_a_source_may_send_a_seconds_messages_of_each_of_its_streams_at_once(sources):
+    sources.register(ping(streams=["cam1", "cam2"]), 0)
+    assert admitted(sources, "face", 1000, 0) == 200
+
+
+def test_a_source_that_keeps_to_its_rate_is_always_admitted(sources):
+    sources.register(ping(streams=["cam1"]), 0)
+    assert all(sources.admits("face", n * S // 100) for n in range(1000))
+
+
+def test_a_flood_is_admitted_at_the_rate_and_no_faster(sources):
+    sources.register(ping(streams=["cam1"]), 0)
+    assert admitted(sources, "face", 1000, 0) == 100
+    assert admitted(sources, "face", 1000, S // 2) == 50
+
+
+def test_one_source_that_floods_takes_nothing_from_another(sources):
+    sources.register(ping(streams=["cam1"]), 0)
+    sources.register(ping(source="text", streams=["cam1"]), 0)
+    admitted(sources, "face", 1000, 0)
+    assert sources.admits("text", 0)
+
+
+def test_sources_that_never_registered_share_one_rate(sources):
+    assert admitted(sources, "x", 60, S) + admitted(sources, "y", 60, S) == 100
+
+
+def test_of_a_skipped_run_those_frames_count_that_the_source_looks_at(sources):
+    sources.register(ping(stride=3), 0)
+    run = Skip(
+        source="face", instance="i1", seq=0, stream="cam1", epoch=1, first_frame_id=3, last_frame_id=9,
+        first_t_ns=0, t_ns=1, reason="gap",
+    )  # fmt: skip
+    assert sources.frames_in(run) == 3

@@ -1,14 +1,21 @@
 """One stream in fusion: sets to triggers, epochs, the end. Pure: the fusion is scripted, time is an argument."""
 
-from collections import Counter
-
 import pytest
 
-from visualpath.core.align import AlignParams
+from visualpath.core.align import Active, AlignParams, Drop, Idle, Late, Reset
 from visualpath.core.fusion import BaseFusion, FusionResult
+from visualpath.core.stream_fusion import (
+    MAX_SKIPPED_AT_ONCE,
+    ByHand,
+    Doubt,
+    Fused,
+    FusionFailed,
+    SourceDown,
+    StreamFusion,
+    Tick,
+    WildBound,
+)
 from visualpath.core.trigger import EvidenceItem, Trigger
-from visualpath.fusion.stream import MAX_SKIPPED_AT_ONCE, StreamFusion
-from visualpath.runtime.refusals import Refusals
 from visualpath_protocol.codec import encode
 from visualpath_protocol.messages import (
     Bound,
@@ -48,30 +55,41 @@ class ScriptedFusion(BaseFusion):
 
 
 class Bench:
-    """A StreamFusion of cam1 with a scripted fusion, and short ways to feed it."""
+    """A StreamFusion of cam1 with a scripted fusion, short ways to feed it, and all outcomes so far."""
 
-    def __init__(self, firings=None):
-        self.fusion = ScriptedFusion()
-        self.counters = Counter()
-        self.told = {"state": [], "set": []}
-        self.stream = StreamFusion(
-            "cam1",
-            PARAMS,
-            self.fusion,
-            firings or {},
-            Refusals(self.counters),
-            lambda kind, make_body: self.told[kind].append(make_body()),
-        )
+    def __init__(self, firings=None, fusion=None, **options):
+        self.fusion = fusion or ScriptedFusion()
+        self.outcomes = []
+        self.stream = StreamFusion("cam1", PARAMS, self.fusion, firings or {}, **options)
+
+    def feed(self, message, now):
+        """Returns the triggers."""
+        outcomes = self.stream.feed(message, now)
+        self.outcomes += outcomes
+        return [each for each in outcomes if isinstance(each, Trig)]
+
+    def of(self, kind):
+        return [each for each in self.outcomes if isinstance(each, kind)]
+
+    def tick(self, now):
+        return self.feed(Tick(), now)
+
+    def down(self, source, now):
+        return self.feed(SourceDown(source=source), now)
+
+    def by_hand(self, label, t_ns, frame_id=5, reason="because"):
+        (trig,) = self.feed(ByHand(label=label, t_ns=t_ns, frame_id=frame_id, reason=reason), 0)
+        return trig
 
     def up(self, *sources, now=0, **fields):
         for source in sources:
-            self.stream.source_up(Ping(source=source, instance="i", streams=["cam1"], state="ready", **fields), now)
+            self.feed(Ping(source=source, instance="i", streams=["cam1"], state="ready", **fields), now)
 
     def state(self, state="live", epoch=3, now=0):
         message = StreamState(stream="cam1", epoch=epoch, state=state, last_frame_id=9, last_t_ns=900 * MS)
-        return self.stream.stream_state(message, now)
+        return self.feed(message, now)
 
-    def obs(self, source, frame_id, epoch=3, now=None, t_ns=None, observations=(), **fields):
+    def obs(self, source, frame_id, epoch=3, now=None, t_ns=None, observations=(), bound_ns=0, **fields):
         t_ns = frame_id * 100 * MS if t_ns is None else t_ns
         message = Obs(
             source=source,
@@ -83,10 +101,10 @@ class Bench:
             t_ns=t_ns,
             mono_ns=0,
             observations=list(observations),
-            bound_ns=t_ns,
+            bound_ns=max(bound_ns, t_ns),
             **fields,
         )
-        return self.stream.obs(message, t_ns if now is None else now)
+        return self.feed(message, t_ns if now is None else now)
 
     def skip(self, source, first, last, epoch=3, now=0):
         message = Skip(
@@ -101,11 +119,11 @@ class Bench:
             t_ns=last * 100 * MS,
             reason="gap",
         )
-        return self.stream.skip(message, now)
+        return self.feed(message, now)
 
     def bound(self, source, t_ns, epoch=3, now=0):
         message = Bound(source=source, instance="i", seq=0, stream="cam1", epoch=epoch, t_ns=t_ns)
-        return self.stream.bound(message, now)
+        return self.feed(message, now)
 
 
 @pytest.fixture
@@ -137,10 +155,10 @@ def test_a_set_holds_what_all_sources_said_of_the_frame(bench):
 def test_a_set_waits_for_its_window_and_no_longer(bench):
     bench.up("face", "text")
     bench.obs("face", 0, now=0)
-    bench.stream.tick(100 * MS - 1)
+    bench.tick(100 * MS - 1)
     assert not bench.fusion.sets
     assert bench.stream.next_deadline() == 100 * MS
-    bench.stream.tick(100 * MS)
+    bench.tick(100 * MS)
     assert bench.fusion.sets[0].missing == ("text",)
 
 
@@ -161,7 +179,7 @@ def test_a_bound_settles_earlier_frames(bench):
 def test_a_source_that_goes_down_is_waited_for_no_more(bench):
     bench.up("face", "text")
     bench.obs("face", 0)
-    bench.stream.source_down("text", 1)
+    bench.down("text", 1)
     assert bench.fusion.sets[0].missing == ("text",)
 
 
@@ -172,18 +190,109 @@ def test_a_stride_is_not_waited_for(bench):
     assert bench.fusion.sets[0].skipped == ("text",)
 
 
-def test_a_configured_source_that_never_comes_counts_as_missing(bench):
-    bench.stream.expect(["face", "text"], 0)
+def test_a_configured_source_that_never_comes_counts_as_missing_because_it_is_down():
+    bench = Bench(expected=["face", "text"])
     bench.up("face")
-    bench.obs("face", 0)
+    bench.obs("face", 0, epoch=0)
     assert bench.fusion.sets[0].missing == ("text",)
-    assert bench.counters["missing.text"] == 1
+    assert bench.of(Fused)[0].missing == {"text": "down"}
 
 
-def test_sets_are_counted_by_their_reason(bench):
+def test_a_source_that_is_up_and_says_nothing_is_missing_because_it_is_slow(bench):
+    bench.up("face", "text")
+    bench.obs("face", 0, now=0)
+    bench.tick(100 * MS)
+    assert bench.of(Fused)[0].missing == {"text": "slow"}
+
+
+def test_a_source_that_has_been_silent_too_long_is_missing_because_it_is_idle(bench):
+    bench.up("face", "text")
+    bench.obs("face", 0, now=0)
+    bench.tick(1000 * MS)
+    bench.obs("face", 11, now=1001 * MS)
+    assert bench.of(Fused)[-1].missing == {"text": "idle"}
+
+
+def test_a_fused_frame_tells_its_epoch_and_its_set(bench):
     bench.up("face")
     bench.obs("face", 0)
-    assert (bench.counters["sets"], bench.counters["sets.complete"], bench.stream.frames_fused) == (1, 1, 1)
+    (fused,) = bench.of(Fused)
+    assert (fused.epoch, fused.aligned.reason, fused.missing, bench.stream.frames_fused) == (3, "complete", {}, 1)
+
+
+# Replicas -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def replicas():
+    """`face` runs twice, on even and on odd frames; `text` once."""
+    bench = Bench(group_of=lambda source: "face" if source.startswith("face") else source)
+    bench.state()
+    bench.up("face-0", stride=2, phase=0)
+    bench.up("face-1", stride=2, phase=1)
+    bench.up("text")
+    return bench
+
+
+def test_the_decision_sees_replicas_as_one_source(replicas):
+    for frame_id, replica in ((0, "face-0"), (1, "face-1")):
+        replicas.obs(replica, frame_id, observations=[ObservationBody(signals={"count": 1.0})])
+        replicas.obs("text", frame_id)
+    assert [sorted(frame.observations) for frame in replicas.fusion.sets] == [["face", "text"]] * 2
+    assert replicas.fusion.sets[1].observations["face"][0].source == "face"
+
+
+def test_a_frame_that_is_another_replicas_is_not_skipped(replicas):
+    replicas.obs("text", 0)
+    replicas.obs("face-0", 0)
+    assert (replicas.fusion.sets[0].missing, replicas.fusion.sets[0].skipped) == ((), ())
+
+
+def test_a_replica_that_is_down_leaves_its_frames_missing_and_the_others_not(replicas):
+    replicas.down("face-1", 0)
+    replicas.obs("text", 1)
+    replicas.obs("text", 2)
+    replicas.obs("face-0", 2)
+    assert [frame.missing for frame in replicas.fusion.sets] == [("face",), ()]
+
+
+def test_a_frame_that_its_replica_skips_is_skipped(replicas):
+    replicas.skip("face-0", 0, 0)
+    replicas.obs("text", 0)
+    assert (replicas.fusion.sets[0].missing, replicas.fusion.sets[0].skipped) == ((), ("face",))
+
+
+# Promises -------------------------------------------------------------------------------------------
+
+
+def test_a_bound_far_ahead_of_every_frame_is_not_believed(bench):
+    bench.up("face", "text")
+    bench.bound("text", 10**18, now=900 * MS)
+    bench.obs("face", 9)
+    assert bench.of(WildBound) == [WildBound("text", 10**18)]
+    assert not bench.fusion.sets
+
+
+def test_a_bound_of_an_observation_far_ahead_is_not_believed_either(bench):
+    bench.up("face", "text")
+    bench.obs("text", 8, now=900 * MS, bound_ns=10**18)
+    bench.obs("face", 9, now=901 * MS)
+    assert [frame.frame_id for frame in bench.fusion.sets] == [8]
+    assert bench.of(WildBound) == [WildBound("text", 10**18)]
+
+
+def test_a_bound_may_run_ahead_with_the_clock_after_a_pause_of_the_stream(bench):
+    bench.up("face", "text")
+    bench.bound("text", 60_900 * MS, now=60_000 * MS)
+    assert bench.of(WildBound) == []
+
+
+def test_before_any_frame_is_known_every_bound_is_believed():
+    bench = Bench()
+    bench.up("face", "text")
+    bench.bound("text", 10**18, epoch=0)
+    bench.obs("face", 0, epoch=0)
+    assert bench.fusion.sets[0].skipped == ("text",)
 
 
 # Triggers -------------------------------------------------------------------------------------------
@@ -234,12 +343,12 @@ def test_a_reason_too_long_for_the_wire_is_cut(bench):
 
 
 def test_a_manual_trigger_is_of_the_present_epoch(bench):
-    trig = bench.stream.manual("manual", 500 * MS, 5, "because")
+    trig = bench.by_hand("manual", 500 * MS)
     assert (trig.epoch, trig.t_start_ns, trig.t_end_ns, trig.frame_id) == (3, 500 * MS, 500 * MS, 5)
 
 
 def test_a_manual_trigger_for_the_same_time_has_the_same_id(bench):
-    first, again, other = (bench.stream.manual("manual", t_ns, 5, "because").trig_id for t_ns in (1, 1, 2))
+    first, again, other = (bench.by_hand("manual", t_ns).trig_id for t_ns in (1, 1, 2))
     assert first == again != other
 
 
@@ -269,7 +378,7 @@ def test_observations_of_a_former_epoch_are_dropped_and_counted(bench):
     bench.up("face")
     bench.obs("face", 0, epoch=2)
     assert bench.fusion.sets == []
-    assert bench.counters["dropped.stale_epoch"] == 1
+    assert [drop.reason for drop in bench.of(Drop)] == ["stale_epoch"]
 
 
 def test_without_a_word_of_the_stream_enough_observations_prove_an_epoch():
@@ -277,8 +386,8 @@ def test_without_a_word_of_the_stream_enough_observations_prove_an_epoch():
     bench.up("face")
     for frame_id in range(3):
         bench.obs("face", frame_id, epoch=7)
-    assert bench.counters["resets.epoch"] == 1
-    assert bench.stream.manual("x", 0, 0, "").epoch == 7
+    assert [reset.kind for reset in bench.of(Reset)] == ["epoch"]
+    assert bench.by_hand("x", 0).epoch == 7
 
 
 def test_the_last_firing_is_resumed_in_the_same_epoch():
@@ -320,6 +429,14 @@ def test_of_a_long_skip_only_the_newest_frames_are_handed_on(bench):
     assert handed_on == list(range(2**62 - MAX_SKIPPED_AT_ONCE + 1, 2**62 + 1))
 
 
+def test_of_a_source_with_a_stride_only_its_own_frames_of_a_run_are_handed_on(bench):
+    bench.up("text", stride=3, phase=1)
+    handed_on = []
+    bench.stream._aligner.skip = lambda source, frame_id, *_, **__: handed_on.append(frame_id) or []
+    bench.skip("text", 1, 10)
+    assert handed_on == [1, 4, 7, 10]
+
+
 # The end --------------------------------------------------------------------------------------------
 
 
@@ -329,9 +446,9 @@ def test_a_live_stream_is_not_drained(bench):
 
 def test_an_ended_stream_is_drained_after_a_quiet_time(bench):
     bench.state("ended", now=0)
-    bench.stream.tick(QUIET_NS - 1)
+    bench.tick(QUIET_NS - 1)
     assert not bench.stream.drained
-    bench.stream.tick(QUIET_NS)
+    bench.tick(QUIET_NS)
     assert bench.stream.drained
 
 
@@ -348,7 +465,7 @@ def test_the_quiet_time_counts_from_the_first_word_of_the_end(bench):
 
 def test_a_drained_stream_stays_drained_while_it_is_told_again(bench):
     bench.state("ended", now=0)
-    bench.stream.tick(QUIET_NS)
+    bench.tick(QUIET_NS)
     bench.state("ended", now=QUIET_NS + 1)
     assert bench.stream.drained
 
@@ -358,63 +475,52 @@ def test_what_waits_at_the_end_is_fused(bench):
     bench.obs("face", 2, now=QUIET_NS - 1)
     bench.fusion.fire_on[2] = (moment(),)
     bench.state("ended", now=0)
-    assert len(bench.stream.tick(QUIET_NS)) == 1
-    assert bench.counters["sets.close"] == 1
+    assert len(bench.tick(QUIET_NS)) == 1
+    assert bench.of(Fused)[0].aligned.reason == "close"
 
 
 def test_a_stream_that_begins_anew_is_not_drained(bench):
     bench.state("ended", now=0)
-    bench.stream.tick(QUIET_NS)
+    bench.tick(QUIET_NS)
     bench.state("starting", epoch=4, now=QUIET_NS)
     assert not bench.stream.drained
 
 
-# Counters and events --------------------------------------------------------------------------------
+# Outcomes -------------------------------------------------------------------------------------------
 
 
-def test_a_late_observation_is_counted(bench):
+def test_a_late_observation_is_an_outcome(bench):
     bench.up("face", "text")
     bench.obs("face", 1, now=0)
-    bench.stream.tick(100 * MS)
+    bench.tick(100 * MS)
     bench.obs("text", 1, now=101 * MS)
-    assert bench.counters["late"] == 1
+    assert [late.source for late in bench.of(Late)] == ["text"]
 
 
-def test_a_dropped_observation_is_counted_by_reason(bench):
+def test_a_dropped_observation_is_an_outcome_with_its_reason(bench):
     bench.up("face", "text")
     bench.obs("face", 0)
     bench.obs("face", 0)
-    assert bench.counters["dropped.duplicate"] == 1
+    assert [drop.reason for drop in bench.of(Drop)] == ["duplicate"]
 
 
-def test_idle_and_active_sources_are_told(bench):
+def test_idle_and_active_sources_are_outcomes(bench):
     bench.up("face", "text")
     bench.obs("face", 0, now=0)
-    bench.stream.tick(1000 * MS)
+    bench.tick(1000 * MS)
     bench.bound("text", 0, now=1001 * MS)
-    assert bench.told["state"] == [
-        {"stream": "cam1", "source": "text", "state": "idle"},
-        {"stream": "cam1", "source": "text", "state": "active"},
-    ]
+    assert (bench.of(Idle), bench.of(Active)) == ([Idle("text")], [Active("text")])
 
 
-def test_a_set_is_told_with_what_it_has_and_what_it_lacks(bench):
-    bench.up("face", "text")
-    bench.obs("face", 4, now=0)
-    bench.stream.tick(100 * MS)
-    assert bench.told["set"] == [
-        {
-            "stream": "cam1",
-            "epoch": 3,
-            "frame_id": 4,
-            "t_ns": 400 * MS,
-            "obs": ("face",),
-            "missing": ("text",),
-            "skipped": (),
-            "reason": "window",
-            "hold_ns": 100 * MS,
-        }
-    ]
+def test_what_the_fusion_doubts_is_an_outcome_of_a_new_epoch():
+    class Doubting(ScriptedFusion):
+        def doubts(self, frame_ns):
+            return [f"{frame_ns} ns is too slow"]
+
+    bench = Bench(fusion=Doubting())
+    bench.feed(StreamState(stream="cam1", epoch=1, state="live", fps=2.0), 0)
+    bench.feed(StreamState(stream="cam1", epoch=1, state="live", fps=2.0), 1)
+    assert bench.of(Doubt) == [Doubt("500000000 ns is too slow")]
 
 
 # What a plug-in may do --------------------------------------------------------------------------------
@@ -426,17 +532,18 @@ class RaisingFusion(BaseFusion):
 
 
 def test_a_fusion_that_raises_costs_the_decision_and_nothing_else():
-    bench = Bench()
-    bench.stream._fusion = RaisingFusion()
+    bench = Bench(fusion=RaisingFusion())
     bench.state(epoch=3)
     bench.up("face")
     assert bench.obs("face", 0) == []
-    assert (bench.counters["failed.fusion"], bench.counters["sets"]) == (1, 1)
+    assert bench.of(FusionFailed) == [FusionFailed(0, "RuntimeError: no model")]
+    assert len(bench.of(Fused)) == 1
 
 
-def test_a_firing_of_this_run_keeps_its_cooldown_when_time_jumps_within_the_epoch():
-    bench = Bench()
-    bench.state(epoch=3)
-    bench.stream.manual("smile", 500 * MS, 0, "")
-    bench.stream._restart_fusion()
-    assert bench.fusion.told[-2:] == ["reset", ("resume", "smile", 500 * MS)]
+def test_a_firing_of_this_run_keeps_its_cooldown_when_time_jumps_within_the_epoch(bench):
+    bench.by_hand("smile", 500 * MS)
+    bench.up("face")
+    bench.obs("face", 0, now=0)
+    for n in range(3):
+        bench.obs("face", 100 + n, t_ns=(60_000 + n) * MS, now=n * MS)
+    assert bench.fusion.told == [("update", 0), "reset", ("resume", "smile", 500 * MS), ("update", 102)]

@@ -41,8 +41,16 @@ class Condition(ABC):
         """True, False, or None for unknown."""
 
     @abstractmethod
+    def comparisons(self) -> Iterator[Comparison]:
+        """Every comparison in it, in the order written."""
+
+    @abstractmethod
+    def against(self, wanted: bool, lookup: Lookup) -> Iterator[tuple[Comparison, bool]]:
+        """The comparisons because of which it is not `wanted`, each with what it would have to be."""
+
     def signals(self) -> Iterator[Signal]:
         """Every signal it reads, in the order written."""
+        return (comparison.signal for comparison in self.comparisons())
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,12 @@ class Comparison(Condition):
         present = lookup(self.signal)
         return None if present is None else _OPERATORS[self.op](present, self.value)
 
-    def signals(self) -> Iterator[Signal]:
-        yield self.signal
+    def comparisons(self) -> Iterator[Comparison]:
+        yield self
+
+    def against(self, wanted: bool, lookup: Lookup) -> Iterator[tuple[Comparison, bool]]:
+        if self.holds(lookup) is not wanted:
+            yield self, wanted
 
     def __str__(self) -> str:
         return f"{'.'.join(self.signal)} {self.op} {self.value:g}"
@@ -78,9 +90,14 @@ class Combination(Condition):
             return decisive
         return None if None in values else not decisive
 
-    def signals(self) -> Iterator[Signal]:
+    def comparisons(self) -> Iterator[Comparison]:
         for part in self.parts:
-            yield from part.signals()
+            yield from part.comparisons()
+
+    def against(self, wanted: bool, lookup: Lookup) -> Iterator[tuple[Comparison, bool]]:
+        if self.holds(lookup) is not wanted:
+            for part in self.parts:
+                yield from part.against(wanted, lookup)
 
     def __str__(self) -> str:
         return f"{self.kind}({', '.join(map(str, self.parts))})"
@@ -96,8 +113,11 @@ class Negation(Condition):
         value = self.part.holds(lookup)
         return None if value is None else not value
 
-    def signals(self) -> Iterator[Signal]:
-        yield from self.part.signals()
+    def comparisons(self) -> Iterator[Comparison]:
+        yield from self.part.comparisons()
+
+    def against(self, wanted: bool, lookup: Lookup) -> Iterator[tuple[Comparison, bool]]:
+        yield from self.part.against(not wanted, lookup)
 
     def __str__(self) -> str:
         return f"not({self.part})"

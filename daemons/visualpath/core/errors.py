@@ -3,6 +3,7 @@
 VisualpathError
 ├── ConfigError       visualpath.yaml cannot be used; the message names file, line and key
 ├── StorageError      the disk does not let a daemon start or go on; trying again may help
+├── RecordError       a record of fusion's inputs cannot be read
 ├── RuleError         a rule's condition cannot be read
 ├── PluginError       a plug-in cannot be found, imported or made
 ├── ExtractionError   an extractor failed on one frame
@@ -23,6 +24,10 @@ class ConfigError(VisualpathError):
 
 class StorageError(VisualpathError):
     """The disk does not let a daemon start or go on; trying again may help."""
+
+
+class RecordError(VisualpathError):
+    """A record of fusion's inputs cannot be read."""
 
 
 class RuleError(VisualpathError, ValueError):

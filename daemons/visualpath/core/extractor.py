@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal
 
 from visualbase.frame import Frame
+from visualpath.core.errors import PluginError
 from visualpath.core.observation import Observation
 
 Extracted = Observation[Any] | list[Observation[Any]] | None
+
+DropStrategy = Literal["skip_oldest", "skip_intermediate", "skip_busy", "keyframe_only"]
+"""Which frames an extractor that is slower than its stream does not look at; each is said, but for `keyframe_only`'s.
+
+skip_oldest: one frame waits, the newest. skip_intermediate: two wait, the oldest and the newest. skip_busy: none
+waits. keyframe_only: of every N frames only one is looked at, and of these the newest waits.
+"""
 
 
 class BaseExtractor(ABC):
@@ -25,6 +33,9 @@ class BaseExtractor(ABC):
         input_width: the picture is decoded at the smallest of the scales 1/8 ... 8/8 that is at least
             this wide (pixels); None: full size.
         pixel_format: "bgr" for (height, width, 3), "gray" for (height, width, 1), which decodes faster.
+        depends: the extractors, by the names visualpath.yaml gives them, whose observations it needs. Then `extract`
+            takes them as its second parameter: `def extract(self, frame, seen=None)`, a dict of lists of
+            `Observation` of the same frame by extractor. A frame that one of them skips is skipped here too.
 
     Args:
         config: the extractor's `config:` mapping from visualpath.yaml; raise ValueError for a bad one.
@@ -34,6 +45,7 @@ class BaseExtractor(ABC):
     version: ClassVar[str] = "1.0.0"
     input_width: ClassVar[int | None] = None
     pixel_format: ClassVar[Literal["bgr", "gray"]] = "bgr"
+    depends: ClassVar[tuple[str, ...]] = ()
 
     models: Any = None
 
@@ -59,3 +71,22 @@ class BaseExtractor(ABC):
 
     def close(self) -> None:
         """Give back what this object holds (the host closes shared models that have a `close`)."""
+
+
+def check_depends(extractor: type[BaseExtractor], source: str, given: Collection[str]) -> None:
+    """Whether `depends:` of visualpath.yaml gives an extractor what its class needs.
+
+    Raises:
+        PluginError: it does not, or the class takes no observations of others; the message says what to write.
+    """
+    if not set(extractor.depends) <= set(given):
+        wanted = ", ".join(dict.fromkeys((*given, *extractor.depends)))
+        raise PluginError(
+            f"extractor {source!r} needs the observations of {', '.join(extractor.depends)}: "
+            f"write `depends: [{wanted}]` into its section of visualpath.yaml"
+        )
+    if given and not extractor.depends:
+        raise PluginError(
+            f"extractor {source!r} takes no observations of others: take `depends` out of its section of "
+            "visualpath.yaml, or name what it needs in the class attribute `depends`"
+        )

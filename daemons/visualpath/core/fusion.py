@@ -59,6 +59,51 @@ class FusionResult:
         return self.triggers[0].reason if self.triggers else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One comparison of a condition, and what is known about its signal.
+
+    Attributes:
+        comparison: as it is written.
+        source, signal: what it reads.
+        holds: true, false, or None for unknown.
+        wanted: what it would have to be for the condition to be true; None: the condition does not fail by it.
+        value: the last value seen, also one that stands no longer; None: never seen.
+        frame_id, t_ns: where that was.
+        stands_until_ns: event time until which that value stands.
+    """
+
+    comparison: str
+    source: str
+    signal: str
+    holds: bool | None
+    wanted: bool | None
+    value: float | None = None
+    frame_id: int | None = None
+    t_ns: int | None = None
+    stands_until_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleState:
+    """How one rule stands after a frame.
+
+    Attributes:
+        holds: whether the condition is true, false, or unknown (None).
+        hold_from_ns: event time since which it has been true; None: it is not, or does not count yet.
+        for_ns: how long it must be.
+        cooldown_until_ns: event time before which nothing counts; 0: it has not fired.
+    """
+
+    label: str
+    condition: str
+    holds: bool | None
+    readings: tuple[Reading, ...]
+    hold_from_ns: int | None
+    for_ns: int
+    cooldown_until_ns: int
+
+
 class BaseFusion(ABC):
     """Decides from aligned sets what was a moment. One object per stream; sets come in rising event time."""
 
@@ -73,6 +118,10 @@ class BaseFusion(ABC):
 
     def doubts(self, frame_ns: int) -> list[str]:
         """What would keep it from deciding well on a stream with a frame every `frame_ns`; told to the operator."""
+        return []
+
+    def explain(self) -> list[RuleState]:
+        """How each of its rules stands after the last frame; told to the operator who asks why there was no trigger."""
         return []
 
     def resume(self, label: str, t_end_ns: int) -> None:

@@ -12,13 +12,13 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from visualpath.core.conditions import Condition, Signal, parse_condition, parse_signal
-from visualpath.core.fusion import BaseFusion, FrameObservations, FusionResult
+from visualpath.core.conditions import Comparison, Condition, Signal, parse_condition, parse_signal
+from visualpath.core.fusion import BaseFusion, FrameObservations, FusionResult, Reading, RuleState
 from visualpath.core.trigger import EvidenceItem, Trigger
 from visualpath.core.units import Duration, decode_quantity
 from visualpath_protocol.messages import Name
@@ -98,6 +98,38 @@ class _Rule:
         known = values.get(signal)
         return known if known is not None and t_ns - known.t_ns <= self.config.max_gap_ns else None
 
+    def state(self, values: Mapping[Signal, _Value], t_ns: int) -> RuleState:
+        """How it stands after the frame at `t_ns`."""
+
+        def lookup(signal: Signal) -> float | None:
+            return self._valid(values, signal, t_ns)
+
+        wanted = dict(self.condition.against(True, lookup))
+        return RuleState(
+            label=self.config.label,
+            condition=str(self.condition),
+            holds=self.condition.holds(lookup),
+            readings=tuple(
+                self._reading(comparison, comparison.holds(lookup), wanted.get(comparison), values)
+                for comparison in dict.fromkeys(self.condition.comparisons())
+            ),
+            hold_from_ns=self.hold_from,
+            for_ns=self.config.for_ns,
+            cooldown_until_ns=self.armed_from,
+        )
+
+    def _reading(
+        self, comparison: Comparison, holds: bool | None, wanted: bool | None, values: Mapping[Signal, _Value]
+    ) -> Reading:
+        reading = Reading(str(comparison), *comparison.signal, holds=holds, wanted=wanted)
+        known = values.get(comparison.signal)
+        if known is None:
+            return reading
+        stands_until_ns = known.t_ns + self.config.max_gap_ns
+        return replace(
+            reading, value=known.value, frame_id=known.frame_id, t_ns=known.t_ns, stands_until_ns=stands_until_ns
+        )
+
     def _trigger(self, values: Mapping[Signal, _Value], frame_id: int, t_ns: int, hold_from: int) -> Trigger:
         score = self._valid(values, self._score_signal, t_ns) if self._score_signal else 1.0
         return Trigger(
@@ -132,9 +164,11 @@ class RulesFusion(BaseFusion):
         self._rules = [_Rule(msgspec.convert(rule, RuleConfig, dec_hook=decode_quantity)) for rule in rules]
         self._wanted = {signal for rule in self._rules for signal in rule.signals}
         self._values: dict[Signal, _Value] = {}
+        self._t_ns = 0  # of the last set
 
     def update(self, frame: FrameObservations) -> FusionResult:
         """Take the next aligned set. Of several observations of one source the first that has a signal gives it."""
+        self._t_ns = frame.t_ns
         for rule in self._rules:
             rule.lapse_if_unknown(self._values, frame.t_ns)
         self._values.update(self._read(frame))
@@ -167,6 +201,10 @@ class RulesFusion(BaseFusion):
             for rule in self._rules
             if rule.config.for_ns > 0 and rule.config.max_gap_ns < frame_ns
         ]
+
+    def explain(self) -> list[RuleState]:
+        """How each rule stands after the last set."""
+        return [rule.state(self._values, self._t_ns) for rule in self._rules]
 
     def resume(self, label: str, t_end_ns: int) -> None:
         """Keep the cooldown of a firing before a restart."""

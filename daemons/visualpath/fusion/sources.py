@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from visualpath.core.errors import CommandError
+from visualpath.fusion.rate import RateCap
 from visualpath_protocol import PROTOCOL_MAJOR, PROTOCOL_VERSION
 from visualpath_protocol.clock import NS_PER_MS, NS_PER_S
-from visualpath_protocol.messages import COUNT_MAX, Ping
+from visualpath_protocol.messages import COUNT_MAX, Ping, Skip
 
 LEASE_NS = 3 * 500 * NS_PER_MS
 """Three PINGs missed."""
@@ -47,6 +48,7 @@ Change = Up | Down
 class _Source:
     ping: Ping
     heard_ns: int
+    rate: RateCap
     up: bool = False
     next_seq: dict[str, int] = field(default_factory=dict)
 
@@ -57,11 +59,15 @@ class Sources:
     Args:
         streams: names of the configured streams.
         hang_timeouts_ns: by source name, how long one inference may take; default 10 s.
+        max_rate: messages a second that a source may send for each of its streams; those of all that never
+            registered count together.
     """
 
-    def __init__(self, streams: Iterable[str], hang_timeouts_ns: Mapping[str, int]) -> None:
+    def __init__(self, streams: Iterable[str], hang_timeouts_ns: Mapping[str, int], max_rate: int) -> None:
         self._streams = frozenset(streams)
         self._hang_timeouts_ns = hang_timeouts_ns
+        self._max_rate = max_rate
+        self._unregistered = RateCap(max_rate, 0)
         self._sources: dict[str, _Source] = {}
         self.lost: Counter[str] = Counter()
         """Messages that never came, by source, as their sequence numbers show."""
@@ -91,7 +97,7 @@ class Sources:
         source = self._sources.get(ping.source)
         if source is None or source.ping.instance != ping.instance:
             changes = self._settle(source, now) if source is not None else []
-            source = self._sources[ping.source] = _Source(ping, now)
+            source = self._sources[ping.source] = _Source(ping, now, RateCap(self._max_rate * len(ping.streams), now))
         source.ping, source.heard_ns = ping, now
         self._count_lost_tail(source)
         return changes + self._settle(source, now)
@@ -105,6 +111,12 @@ class Sources:
         """The name to count a source's messages by: of those that never registered there may be any number."""
         return source if source in self._sources else "unregistered"
 
+    def frames_in(self, skip: Skip) -> int:
+        """How many frames a SKIP is about: those of the run that the source looks at."""
+        known = self._sources.get(skip.source)
+        stride = known.ping.stride if known is not None else 1
+        return (skip.last_frame_id - skip.first_frame_id) // stride + 1
+
     def account(self, source: str, stream: str, seq: int, now: int) -> list[Change]:
         """Take note of a message: it renews the lease, and a jump forward of its number counts what was lost."""
         known = self._sources.get(source)
@@ -115,6 +127,11 @@ class Sources:
         known.next_seq[stream] = max(expected, seq + 1)
         known.heard_ns = now
         return self._settle(known, now)
+
+    def admits(self, source: str, now: int) -> bool:
+        """Whether the source keeps to its rate: one that floods must not crowd the others out."""
+        known = self._sources.get(source)
+        return (known.rate if known is not None else self._unregistered).admits(now)
 
     def leave(self, source: str, instance: str) -> list[Change]:
         """An orderly end."""

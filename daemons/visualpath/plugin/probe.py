@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from visualpath.core.errors import PluginError
+from visualpath.core.extractor import check_depends
 from visualpath.plugin.discovery import load_extractor, load_fusion
 
 
@@ -24,13 +25,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--extractor", help="import this extractor and try its configuration")
     parser.add_argument("--models", action="store_true", help="also load its models, which takes time and memory")
+    parser.add_argument("--depends", nargs="*", default=[], help="whose observations it is given")
     parser.add_argument("--fusion", help="try to import this fusion")
     parser.add_argument("--config", default="{}", help="the extractor's configuration, as JSON")
     args = parser.parse_args(argv)
     answer_fd = os.dup(1)
     os.dup2(2, 1)  # whatever a plug-in prints, the answer is all that stands on stdout
     if args.extractor is not None:
-        answer = _try_extractor(args.extractor, json.loads(args.config), models=args.models)
+        answer = _try_extractor(args.extractor, json.loads(args.config), args.depends, models=args.models)
     elif args.fusion is not None:
         answer = _try_fusion(args.fusion)
     else:
@@ -54,12 +56,13 @@ def _onnx_providers() -> list[str] | None:
     return providers
 
 
-def _try_extractor(name: str, config: dict[str, Any], *, models: bool) -> dict[str, str]:
+def _try_extractor(name: str, config: dict[str, Any], depends: list[str], *, models: bool) -> dict[str, str]:
     try:
         kind = load_extractor(name)
     except PluginError as error:
         return {"error": str(error)}
     try:
+        check_depends(kind, name, depends)
         if models:
             kind.load_models(config)
         kind(config)

@@ -1,4 +1,4 @@
-"""The one host of extractors: open, handle(frame), close.
+"""The one host of extractors: open, handle(frame, seen), close.
 
 Every way to run an extractor (daemon, worker, library) drives this object. One extractor object per
 stream; models are loaded once and shared.
@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from visualbase.frame import Frame
 from visualpath.core.errors import ExtractionError, PluginError
-from visualpath.core.extractor import BaseExtractor
+from visualpath.core.extractor import BaseExtractor, Extracted
 from visualpath.core.observation import Observation
+from visualpath.process.mailbox import Seen
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +59,19 @@ class ExtractorHost:
         except Exception as error:
             raise PluginError(f"extractor {self.source!r} cannot start: {type(error).__name__}: {error}") from error
 
-    def handle(self, frame: Frame) -> Handled:
+    def handle(self, frame: Frame, seen: Seen | None = None) -> Handled:
         """Let the extractor look at one frame.
+
+        Args:
+            seen: what the extractors that it depends on saw on this frame; given to one that depends on some.
 
         Raises:
             ExtractionError: the extractor raised, or returned what cannot go on.
         """
         started = time.perf_counter_ns()
         try:
-            extracted = self._of_stream(frame).extract(frame)
+            extract: Callable[..., Extracted] = self._of_stream(frame).extract
+            extracted = extract(frame, seen or {}) if self.extractor.depends else extract(frame)
         except Exception as error:
             raise ExtractionError(f"{type(error).__name__}: {error}") from error
         extract_ms = (time.perf_counter_ns() - started) / 1e6

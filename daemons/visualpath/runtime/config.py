@@ -5,9 +5,7 @@ Relative paths are relative to the file. Durations and sizes carry their unit: `
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -17,13 +15,23 @@ from msgspec import Meta, field
 from visualpath.core.errors import ConfigError, RuleError
 from visualpath.core.rules import RuleConfig
 from visualpath.core.units import Duration, Size, decode_quantity
-from visualpath.runtime.yaml_source import Key, YamlSource
+from visualpath.runtime.extractors import ExtractorConfig, ExtractorSection, expand
+from visualpath.runtime.yaml_source import Key, YamlSource, nearest
 from visualpath_protocol.endpoints import CLIP, FUSION, Endpoints, default_run_dir, extractor_daemon, frame_daemon
 from visualpath_protocol.errors import EndpointError, InvalidName
 from visualpath_protocol.messages import check_name
 from visualpath_protocol.sockets import LINKS
 
 S = TypeVar("S")
+
+PRESET_WINDOWS_NS = {
+    "realtime": Duration(100_000_000),
+    "batch": Duration(200_000_000),
+    "low_latency": Duration(50_000_000),
+}
+
+RECORD_MIN_BYTES = 8 << 20
+"""A file is an eighth of it, and must take the largest OBS."""
 
 
 class _Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -56,44 +64,33 @@ class RingConfig(_Section, frozen=True):
     max_bytes: Size = field(default=Size(256 << 20), name="size")
 
 
-class ExtractorConfig(_Section, frozen=True):
-    """One extractor daemon.
-
-    Attributes:
-        plugin: entry point in `visualpath.extractors`; default: the extractor's name.
-        venv: folder in `venvs_dir`.
-        streams: the streams it looks at; default: all.
-        expected: whether fusion waits for it.
-        hang_timeout_ns: how long one inference may take before the source counts as down.
-        config: handed to the plug-in.
-    """
-
-    plugin: str = ""
-    venv: str = "light"
-    streams: list[str] | None = None
-    expected: bool = True
-    hang_timeout_ns: Duration = field(default=Duration(10_000_000_000), name="hang_timeout")
-    config: dict[str, Any] = {}
-
-
 class FusionConfig(_Section, frozen=True):
     """Alignment and decision.
 
     Attributes:
         plugin: entry point in `visualpath.fusions`.
-        window_ns: how long a frame waits for its observations.
+        preset: the documents' modes, each a window: realtime 100 ms, batch 200 ms, low_latency 50 ms.
+        window_ns: how long a frame waits for its observations; 0: as the preset says.
         late_arrival_threshold: window x (this - 1) is how late an observation may still be surfaced.
         idle_timeout_ns: after this silence a source is no longer waited for.
+        max_rate: messages a second that one source may send for each of its streams; what is more is dropped.
         rules: for the plug-in `rules`.
         config: for other plug-ins.
     """
 
     plugin: str = "rules"
-    window_ns: Duration = field(default=Duration(100_000_000), name="window")
+    preset: Literal["realtime", "batch", "low_latency"] = "realtime"
+    window_ns: Duration = field(default=Duration(0), name="window")
     late_arrival_threshold: Annotated[float, Meta(ge=1.0, le=100.0)] = 1.5
     idle_timeout_ns: Duration = field(default=Duration(1_000_000_000), name="idle_timeout")
+    max_rate: Annotated[int, Meta(ge=1, le=10_000_000)] = 2000
     rules: list[RuleConfig] = []
     config: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        """A window that is not given is the preset's."""
+        if not self.window_ns:
+            msgspec.structs.force_setattr(self, "window_ns", PRESET_WINDOWS_NS[self.preset])
 
 
 class ClipConfig(_Section, frozen=True):
@@ -112,6 +109,36 @@ class LogConfig(_Section, frozen=True):
     format: Literal["text", "json"] = "text"
 
 
+class TraceConfig(_Section, frozen=True):
+    """What happened to each frame, in a file of JSON lines for each daemon.
+
+    Attributes:
+        level: how much, at the start of a daemon; `vpctl trace level` changes it while it runs.
+        dir: where the files go; default: `trace` in `state_dir`.
+        max_bytes: how large one file becomes.
+        keep: how many older files of each daemon are kept.
+    """
+
+    level: Literal["off", "minimal", "normal", "verbose"] = "off"
+    dir: str = ""
+    max_bytes: Size = field(default=Size(64 << 20), name="size")
+    keep: Annotated[int, Meta(ge=0, le=1000)] = 3
+
+
+class RecordConfig(_Section, frozen=True):
+    """What fusion keeps of its inputs, for `vpctl replay` and `vpctl explain`.
+
+    Attributes:
+        enabled: whether anything is kept.
+        dir: where the files go; default: `fusion/record` in `state_dir`.
+        max_bytes: of all files together; the oldest go first.
+    """
+
+    enabled: bool = True
+    dir: str = ""
+    max_bytes: Size = field(default=Size(64 << 20), name="size")
+
+
 class _Root(_Section, frozen=True):
     run_dir: str = ""
     state_dir: str = "state"
@@ -124,6 +151,8 @@ class _Root(_Section, frozen=True):
     fusion: FusionConfig = FusionConfig()
     clip: ClipConfig = ClipConfig()
     log: LogConfig = LogConfig()
+    trace: TraceConfig = TraceConfig()
+    record: RecordConfig = RecordConfig()
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +164,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     venvs_dir: Path
     ring_dir: Path
     clips_dir: Path
+    trace_dir: Path
+    record_dir: Path
     allow_plain_loopback: bool
     endpoint_overrides: dict[str, str]
     streams: dict[str, StreamConfig]
@@ -143,6 +174,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     fusion: FusionConfig
     clip: ClipConfig
     log: LogConfig
+    trace: TraceConfig
+    record: RecordConfig
 
     def endpoints(self) -> Endpoints:
         """The address of every link."""
@@ -152,6 +185,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """The streams an extractor looks at."""
         chosen = self.extractors[extractor].streams
         return list(self.streams) if chosen is None else list(chosen)
+
+    def group_of(self, source: str) -> str:
+        """The name that rules know a source by: that of its extractor, of which it may be one of several instances."""
+        extractor = self.extractors.get(source)
+        return extractor.group if extractor is not None else source
 
     def extractors_of(self, stream: str) -> list[str]:
         """The extractors that look at a stream."""
@@ -175,14 +213,20 @@ def load_config(path: Path) -> Config:
         venvs_dir=base / root.venvs_dir,
         ring_dir=base / root.ring.dir if root.ring.dir else Path("/dev/shm") / default_run_dir(base).name,  # noqa: S108
         clips_dir=base / root.clip.dir,
+        trace_dir=base / (root.trace.dir or Path(root.state_dir) / "trace"),
+        record_dir=base / (root.record.dir or Path(root.state_dir) / FUSION / "record"),
         allow_plain_loopback=root.allow_plain_loopback,
         endpoint_overrides=root.endpoints,
         streams=_convert_named(source, "streams", root.streams, StreamConfig),
-        extractors=_convert_named(source, "extractors", root.extractors, ExtractorConfig),
+        extractors=expand(
+            source, _convert_named(source, "extractors", root.extractors, ExtractorSection), root.streams
+        ),
         ring=root.ring,
         fusion=root.fusion,
         clip=root.clip,
         log=root.log,
+        trace=root.trace,
+        record=root.record,
     )
     _check(config, source)
     return _with_absolute_sources(config, base)
@@ -216,19 +260,14 @@ def _convert(source: YamlSource, value: Any, kind: type[S], key: Key) -> S:
         unknown = re.search(r"unknown field `([^`]*)`", message)
         if unknown:
             place = (*place, unknown[1])
-            message = "unknown key" + _nearest(unknown[1], _all_keys())
+            message = "unknown key" + nearest(unknown[1], _all_keys())
         elif message.startswith("Invalid enum value"):
             message += f"; write {' or '.join(_choices(str(place[-1])))}"
         raise source.error(place, message) from None
 
 
-def _nearest(word: str, allowed: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(allowed), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
 def _all_fields() -> list[msgspec.structs.FieldInfo]:
-    sections: list[type[msgspec.Struct]] = [*_Section.__subclasses__(), RuleConfig]
+    sections: list[type[msgspec.Struct]] = [*_Section.__subclasses__(), ExtractorSection, RuleConfig]
     return [f for section in sections for f in msgspec.structs.fields(section)]
 
 
@@ -246,22 +285,20 @@ def _check(config: Config, source: YamlSource) -> None:
     """What no single key can say about itself."""
     if not config.streams:
         raise ConfigError(f"{source.path}: no streams: name at least one under `streams:`")
-    for name, extractor in config.extractors.items():
-        for index, stream in enumerate(extractor.streams or []):
-            if stream not in config.streams:
-                known = _nearest(stream, config.streams)
-                raise source.error(("extractors", name, "streams", index), f"no stream is called {stream!r}{known}")
     needed_ns = config.clip.pre_ns + config.clip.post_ns
     if config.ring.length_ns <= needed_ns:
         raise source.error(
             ("ring", "length"),
             f"{config.ring.length_ns / 1e9:g} s must exceed a clip's pre + post, {needed_ns / 1e9:g} s: make it longer",
         )
+    if config.record.max_bytes < RECORD_MIN_BYTES:
+        raise source.error(("record", "size"), "must be at least 8MiB; `enabled: false` keeps nothing")
     _check_rules(config, source)
     _check_endpoints(config, source)
 
 
 def _check_rules(config: Config, source: YamlSource) -> None:
+    groups = {extractor.group for extractor in config.extractors.values()}
     labels: set[str] = set()
     for index, rule in enumerate(config.fusion.rules):
         place = ("fusion", "rules", index)
@@ -271,8 +308,8 @@ def _check_rules(config: Config, source: YamlSource) -> None:
             except RuleError as error:
                 raise source.error((*place, key), str(error)) from error
         for signal_source, _ in (*rule.condition().signals(), *filter(None, [rule.score_signal()])):
-            if signal_source not in config.extractors:
-                known = _nearest(signal_source, config.extractors)
+            if signal_source not in groups:
+                known = nearest(signal_source, groups)
                 raise source.error((*place, "when"), f"no extractor is called {signal_source!r}{known}")
         if rule.label in labels:  # the label is part of a trigger's id, and of the memory of firings
             raise source.error(
@@ -289,7 +326,7 @@ def _check_endpoints(config: Config, source: YamlSource) -> None:
     links = [f"{daemon}/{link.name}" for daemon in daemons for link in LINKS]
     for name in config.endpoint_overrides:
         if name not in links:
-            raise source.error(("endpoints", name), "there is no such <daemon>/<link>" + _nearest(name, links))
+            raise source.error(("endpoints", name), "there is no such <daemon>/<link>" + nearest(name, links))
     try:
         for name in links:
             config.endpoints().address(*name.split("/"))

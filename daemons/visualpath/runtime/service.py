@@ -13,10 +13,12 @@ import zmq
 
 from visualpath.core.errors import CommandError
 from visualpath.runtime.config import Config
+from visualpath.runtime.histogram import Histograms
 from visualpath.runtime.notify import Notifier
 from visualpath.runtime.poll import Parts, PollLoop
 from visualpath.runtime.refusals import Refusals
 from visualpath.runtime.summary import summary
+from visualpath.runtime.tracing import Tracing
 from visualpath_protocol import PROTOCOL_VERSION
 from visualpath_protocol.clock import NS_PER_S, mono_ns, wall_ns
 from visualpath_protocol.codec import Codec, encode
@@ -59,6 +61,8 @@ class Service:
         loop: the poll loop.
         counters: every counter of this daemon by dotted name.
         refusals: for bad input.
+        histograms: of how long things take, for the thread of the loop.
+        trace: what happens to each frame, for `<trace.dir>/<name>.jsonl`.
         status: gives what this daemon adds to the answer of `status`.
         working: whether the daemon does its work; while it says no, systemd's watchdog is not fed.
 
@@ -75,9 +79,16 @@ class Service:
         self.loop = PollLoop()
         self.counters: Counter[str] = Counter()
         self.refusals = Refusals(self.counters)
+        self.histograms = Histograms(self.counters, len(config.streams) * max(1, len(config.extractors)))
+        self._tracing = Tracing(name, config, self.refusals)
+        self.trace = self._tracing.hub
         self.status: Callable[[], dict[str, Any]] = dict
         self._started_ns = mono_ns()
-        self._commands: dict[str, CommandHandler] = {"status": self._status}
+        self._commands: dict[str, CommandHandler] = {
+            "status": self._status,
+            "metrics": self._metrics,
+            "trace": self._tracing.command,
+        }
         self._context: ZmqContext = zmq.Context()
         self._sockets: list[ZmqSocket] = []
         self._tapped: set[bytes] = set()
@@ -178,7 +189,8 @@ class Service:
         signal.set_wakeup_fd(self.loop.wake_fd, warn_on_full_buffer=False)
 
     def close(self) -> None:
-        """Close all sockets and give the folder up."""
+        """Write the trace to its end, close all sockets and give the folder up."""
+        self.trace.close()
         for socket in self._sockets:
             socket.close()
         self._context.term()
@@ -237,9 +249,13 @@ class Service:
             "protocol": PROTOCOL_VERSION,
             "uptime_ns": mono_ns() - self._started_ns,
             "rss_bytes": resident_bytes(),
+            "trace": self._tracing.status(),
             **self.status(),
             "counters": {name: min(count, COUNT_MAX) for name, count in list(self.counters.items())},
         }
+
+    def _metrics(self, args: dict[str, Any]) -> dict[str, Any]:
+        return {**self._status(args), "histograms": self.histograms.snapshot()}
 
 
 def _refusal(command_id: str, error: CommandError) -> Reply:

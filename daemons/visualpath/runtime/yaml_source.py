@@ -5,9 +5,10 @@ Duplicate keys are errors; `${NAME}` in a string is replaced from the environmen
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ Key = tuple[str | int, ...]
 """Place of a value: mapping keys and list indexes from the root."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class _Loader(yaml.SafeLoader):
+    """As YAML 1.2: `true` and `false` are booleans; `off`, `no`, `on` and `yes` are words, as in `level: off`."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if first in "tTfF" or not tag.endswith(":bool")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 class YamlSource:
@@ -34,7 +44,7 @@ class YamlSource:
         self._lines: dict[Key, int] = {}
         self._constructor = yaml.SafeLoader("")
         try:
-            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
             if not isinstance(node, yaml.MappingNode):
                 raise ConfigError(f"{path}:1: must be a mapping of sections (streams:, extractors:, fusion:, ...)")
             self.data: dict[str, Any] = self._build_mapping(node, ())
@@ -86,3 +96,9 @@ class YamlSource:
             return self._environ[name]
         except KeyError:
             raise self.error(key, f"the environment variable {name} is not set") from None
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """The end of an error about a word that is not allowed: what may have been meant, or nothing."""
+    near = difflib.get_close_matches(word, list(allowed), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,364 @@
+"""One stream's decision: messages in, aligned sets and triggers out. Pure; every way to run fusion drives this object.
+
+The daemon, the replay of a record and the library all call `feed(message, now)`, and nothing else changes its
+state. So the same inputs give the same outcomes, triggers to the byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import starmap
+from typing import Any
+
+from visualpath.core.align import Active, AlignedSet, Aligner, AlignParams, Drop, Idle, Late, Output, Reset
+from visualpath.core.frame_ledger import FrameLedger
+from visualpath.core.fusion import BaseFusion, FrameObservations
+from visualpath.core.observation import Observation
+from visualpath.core.trigger import Trigger
+from visualpath_protocol.clock import NS_PER_S
+from visualpath_protocol.messages import (
+    TEXT_MAX,
+    Bound,
+    Evidence,
+    Message,
+    Name,
+    Obs,
+    Ping,
+    Skip,
+    StreamState,
+    TimeNs,
+    Trig,
+    make_trig_id,
+)
+
+MAX_SKIPPED_AT_ONCE = 256
+"""Only the newest frames of a long skip matter: the aligner keeps no more."""
+
+Firings = dict[str, tuple[int, int]]
+"""By label: epoch and t_end_ns of the last firing."""
+
+
+# Inputs that are no messages of the wire. They are messages of the record.
+
+
+class SourceDown(Message, tag="DOWN", kw_only=True, frozen=True):
+    """A source no longer takes part."""
+
+    source: Name
+
+
+class Tick(Message, tag="TICK", kw_only=True, frozen=True):
+    """Time has come this far."""
+
+
+class ByHand(Message, tag="BY_HAND", kw_only=True, frozen=True):
+    """A person asks for a trigger at `t_ns`."""
+
+    label: Name
+    t_ns: TimeNs
+    frame_id: int
+    reason: str
+
+
+Input = Ping | SourceDown | StreamState | Obs | Skip | Bound | Tick | ByHand
+"""A PING says that its source takes part from now on."""
+
+
+# Outcomes: the aligner's own, and these.
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """A frame has left the alignment and the decision has seen it.
+
+    Attributes:
+        epoch: of its OBS.
+        aligned: the set; its payloads are the OBS messages.
+        missing: for each expected source that said nothing: was it `down`, `idle`, or `slow` (up, and waited for).
+    """
+
+    epoch: int
+    aligned: AlignedSet
+    missing: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FusionFailed:
+    """The decision raised; it has missed this frame."""
+
+    frame_id: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class WildBound:
+    """A promise about a future that no frame has come near was not believed."""
+
+    source: str
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreported:
+    """A source has said neither OBS nor SKIP of so many frames, and will not any more."""
+
+    source: str
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What would keep the decision from deciding well on this stream."""
+
+    text: str
+
+
+Outcome = Fused | Trig | FusionFailed | WildBound | Unreported | Doubt | Late | Drop | Idle | Active | Reset
+
+
+class StreamFusion:
+    """Aligns and decides for one stream.
+
+    Args:
+        stream: its name.
+        params: of the aligner.
+        fusion: the decision, an object of this stream's own.
+        firings: the last firing of each label, from before a restart; kept up to date.
+        expected: configured sources: one which never comes counts as missing.
+        group_of: the name by which the decision knows a source: replicas of one extractor are one to it.
+        now: monotonic ns.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        params: AlignParams,
+        fusion: BaseFusion,
+        firings: Firings,
+        expected: Iterable[str] = (),
+        group_of: Callable[[str], str] = str,
+        now: int = 0,
+    ) -> None:
+        self.stream = stream
+        self.state: StreamState | None = None
+        self.frames_fused = 0
+        self.epoch = 0
+        self.fusion = fusion
+        self.firings = firings
+        self._aligner = Aligner(params)
+        self._ledger = FrameLedger()
+        self._group_of = group_of
+        self._presence: dict[str, str] = {}
+        self._strides: dict[str, int] = {}
+        self._guard_ns = params.future_guard_ns
+        self._now = now
+        self._newest: tuple[int, int] | None = None  # event time of the newest frame known, and since when
+        self._quiet_ns = params.window_ns + params.idle_timeout_ns
+        self._close_at: int | None = None
+        for source in expected:
+            self._aligner.source_up(source, now)
+            self._aligner.source_down(source, now)
+        self._feeders: Mapping[type[Message], Callable[[Any, int], list[Outcome]]] = {
+            Obs: self._obs,
+            Skip: self._skip,
+            Bound: self._bound,
+            Tick: self._tick,
+            Ping: self._source_up,
+            SourceDown: self._source_down,
+            StreamState: self._stream_state,
+            ByHand: self._by_hand,
+        }
+
+    def feed(self, message: Input, now: int) -> list[Outcome]:
+        """Take what has come, or let time pass; `now` is monotonic ns. Returns what came of it, in order."""
+        self._now = now
+        return self._feeders[type(message)](message, now)
+
+    def next_deadline(self) -> int | None:
+        """When a `Tick` has something to do, in monotonic ns; one before it does nothing."""
+        due = self._aligner.next_deadline()
+        if self._close_at is None:
+            return due
+        return self._close_at if due is None else min(due, self._close_at)
+
+    @property
+    def drained(self) -> bool:
+        """The stream has ended and nothing of it waits here."""
+        return self.state is not None and self.state.state == "ended" and self._close_at is None
+
+    # Inputs.
+
+    def _obs(self, obs: Obs, now: int) -> list[Outcome]:
+        self._ledger.spoke(obs.source, obs.epoch, obs.frame_id, obs.frame_id)
+        outputs = self._aligner.obs(obs.source, obs.frame_id, obs.t_ns, now, epoch=obs.epoch, payload=obs)
+        outcomes = self._decide(outputs)
+        if obs.bound_ns > obs.t_ns:  # from an ordered source an OBS implies as much
+            outcomes += self._promise(obs.source, obs.bound_ns, obs.epoch, now)
+        return outcomes
+
+    def _skip(self, skip: Skip, now: int) -> list[Outcome]:
+        """Both ends of the run, and every `stride`-th frame between them, are frames that the source looks at."""
+        self._ledger.spoke(skip.source, skip.epoch, skip.first_frame_id, skip.last_frame_id)
+        outcomes: list[Outcome] = []
+        stride = self._strides.get(skip.source, 1)
+        first = max(skip.first_frame_id, skip.last_frame_id - (MAX_SKIPPED_AT_ONCE - 1) * stride)
+        for frame_id in range(first, skip.last_frame_id + 1, stride):
+            t_ns = skip.t_ns if frame_id == skip.last_frame_id else skip.first_t_ns
+            outcomes += self._decide(self._aligner.skip(skip.source, frame_id, t_ns, now, epoch=skip.epoch))
+        return outcomes
+
+    def _bound(self, bound: Bound, now: int) -> list[Outcome]:
+        return self._promise(bound.source, bound.t_ns, bound.epoch, now)
+
+    def _promise(self, source: str, t_ns: int, epoch: int, now: int) -> list[Outcome]:
+        """The aligner believes every bound, and one wild one would settle all frames to come."""
+        if self._newest is not None and epoch == self.epoch:
+            newest_t_ns, since = self._newest
+            if t_ns > newest_t_ns + (now - since) + self._guard_ns:
+                return [WildBound(source, t_ns)]
+        return self._decide(self._aligner.bound(source, t_ns, now, epoch=epoch))
+
+    def _tick(self, _tick: Tick, now: int) -> list[Outcome]:
+        outcomes = self._decide(self._aligner.tick(now))
+        if self._close_at is not None and now >= self._close_at:
+            self._close_at = None
+            outcomes += self._decide(self._aligner.close(now))
+            outcomes += starmap(Unreported, self._ledger.settle())
+        return outcomes
+
+    def _source_up(self, ping: Ping, now: int) -> list[Outcome]:
+        self._presence[ping.source] = "up"
+        self._strides[ping.source] = ping.stride
+        self._ledger.join(ping.source, ping.stride, ping.phase)
+        return self._decide(
+            self._aligner.source_up(
+                ping.source, now, expected=ping.expected, ordered=ping.ordered, stride=ping.stride, phase=ping.phase
+            )
+        )
+
+    def _source_down(self, down: SourceDown, now: int) -> list[Outcome]:
+        self._presence[down.source] = "down"
+        return self._decide(self._aligner.source_down(down.source, now))
+
+    def _stream_state(self, state: StreamState, now: int) -> list[Outcome]:
+        """The frame daemon's is the trusted word on epochs and on the end."""
+        ended_before = self.state is not None and self.state.state == "ended" and self.state.epoch == state.epoch
+        self.state = state
+        if state.state != "ended":
+            self._close_at = None
+        elif not ended_before:
+            self._close_at = now + self._quiet_ns
+        outcomes: list[Outcome] = []
+        if state.epoch > self.epoch and state.fps:
+            outcomes += map(Doubt, self.fusion.doubts(round(NS_PER_S / state.fps)))
+        outcomes += self._decide(self._aligner.epoch(state.epoch, now))
+        self._begin(state.epoch)
+        outcomes += starmap(Unreported, self._ledger.published(state.epoch, state.last_frame_id))
+        if state.last_t_ns is not None and state.epoch == self.epoch:
+            self._saw(state.last_t_ns)
+        return outcomes
+
+    def _by_hand(self, asked: ByHand, _now: int) -> list[Outcome]:
+        moment = Trigger(asked.label, asked.t_ns, asked.t_ns, asked.frame_id, reason=asked.reason)
+        return [self._trig(moment, self.epoch)]
+
+    # What came of them.
+
+    def _decide(self, outputs: list[Output]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for output in outputs:
+            if isinstance(output, AlignedSet):
+                outcomes += self._fuse(output)
+                continue
+            outcomes.append(output)
+            if isinstance(output, Idle):
+                self._presence[output.source] = "idle"
+            elif isinstance(output, Active):
+                self._presence[output.source] = "up"
+            elif isinstance(output, Reset) and output.kind != "epoch":
+                self._newest = None
+                self._restart_fusion()
+        return outcomes
+
+    def _fuse(self, aligned: AlignedSet) -> list[Outcome]:
+        self.frames_fused += 1
+        obs: list[Obs] = list(aligned.payloads.values())
+        epoch = obs[0].epoch
+        self._begin(epoch)
+        self._saw(aligned.t_ns)
+        outcomes: list[Outcome] = [Fused(epoch, aligned, {who: self._why_missing(who) for who in aligned.missing})]
+        try:
+            result = self.fusion.update(self._frame(aligned, obs))
+            outcomes += [self._trig(trigger, epoch) for trigger in result.triggers]
+        except Exception as error:  # a plug-in's failure costs this frame's decision, never the daemon
+            outcomes.append(FusionFailed(aligned.frame_id, f"{type(error).__name__}: {error}"))
+        return outcomes
+
+    def _frame(self, aligned: AlignedSet, obs: list[Obs]) -> FrameObservations:
+        """What the decision sees: sources by group. One replica's OBS stands for its group."""
+        group_of = self._group_of
+        reported = {group_of(each.source): _observations(each, group_of(each.source)) for each in obs}
+        missing = {group_of(source) for source in aligned.missing} - reported.keys()
+        skipped = {group_of(source) for source in aligned.skipped} - reported.keys() - missing
+        return FrameObservations(
+            frame_id=aligned.frame_id,
+            t_ns=aligned.t_ns,
+            observations=reported,
+            missing=tuple(sorted(missing)),
+            skipped=tuple(sorted(skipped)),
+        )
+
+    def _why_missing(self, source: str) -> str:
+        presence = self._presence.get(source, "down")
+        return "slow" if presence == "up" else presence
+
+    def _saw(self, t_ns: int) -> None:
+        if self._newest is None or t_ns > self._newest[0]:
+            self._newest = t_ns, self._now
+
+    def _begin(self, epoch: int) -> None:
+        if epoch > self.epoch:
+            self.epoch = epoch
+            self._newest = None
+            self._restart_fusion()
+
+    def _restart_fusion(self) -> None:
+        """Nothing that was seen before counts any more, but cooldowns of this epoch do."""
+        self.fusion.reset()
+        for label, (fired_epoch, t_end_ns) in self.firings.items():
+            if fired_epoch == self.epoch:
+                self.fusion.resume(label, t_end_ns)
+
+    def _trig(self, trigger: Trigger, epoch: int) -> Trig:
+        self.firings[trigger.label] = epoch, trigger.t_end_ns
+        return Trig(
+            trig_id=make_trig_id(self.stream, epoch, trigger.label, trigger.t_start_ns),
+            stream=self.stream,
+            epoch=epoch,
+            label=trigger.label,
+            reason=trigger.reason[:TEXT_MAX],
+            score=trigger.score,
+            frame_id=trigger.frame_id,
+            t_start_ns=trigger.t_start_ns,
+            t_end_ns=trigger.t_end_ns,
+            evidence=[
+                Evidence(source=e.source, frame_id=e.frame_id, signal=e.signal, value=e.value) for e in trigger.evidence
+            ],
+            metadata=trigger.metadata,
+        )
+
+
+def _observations(obs: Obs, source: str) -> list[Observation[Any]]:
+    return [
+        Observation(
+            source=source,
+            frame_id=obs.frame_id,
+            t_ns=obs.t_ns,
+            signals=body.signals,
+            data=body.data,
+            metadata=body.metadata,
+            timing=obs.timing,
+        )
+        for body in obs.observations
+    ]

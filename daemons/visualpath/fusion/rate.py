@@ -1,0 +1,24 @@
+"""How fast a source may talk: a bucket that holds one second's messages and is refilled evenly."""
+
+from __future__ import annotations
+
+from visualpath_protocol.clock import NS_PER_S
+
+
+class RateCap:
+    """Admits `per_s` messages a second, and as many at once after a second of silence. Pure; `now` is monotonic ns."""
+
+    def __init__(self, per_s: int, now: int) -> None:
+        self._per_s = per_s
+        self._full_at = now
+
+    def admits(self, now: int) -> bool:
+        """Take one message, if there is room for it.
+
+        The bucket is kept as the time at which it will be full again: each message moves that by 1 / rate.
+        """
+        full_at = max(self._full_at, now) + NS_PER_S // self._per_s
+        if full_at - now > NS_PER_S:
+            return False
+        self._full_at = full_at
+        return True

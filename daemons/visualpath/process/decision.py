@@ -1,0 +1,100 @@
+"""Making the decision of a stream from the configuration, the same way for the daemon, the replay and the library."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from visualpath.core.align import AlignParams
+from visualpath.core.errors import ConfigError, PluginError
+from visualpath.core.fusion import BaseFusion
+from visualpath.core.stream_fusion import Firings, StreamFusion
+from visualpath.plugin.discovery import load_fusion
+from visualpath.runtime.config import Config, FusionConfig
+from visualpath_protocol.messages import COUNT_MAX
+
+
+class StreamSetup(msgspec.Struct, kw_only=True, frozen=True):
+    """What the decision on one stream depends on, besides the section `fusion`.
+
+    Attributes:
+        pace: of the stream.
+        expected: the sources that frames wait for.
+        groups: the name by which rules know a source, where it is another than its own.
+    """
+
+    pace: str
+    expected: list[str]
+    groups: dict[str, str]
+
+    def group_of(self, source: str) -> str:
+        """The name by which rules know a source."""
+        return self.groups.get(source, source)
+
+
+def setup_of(config: Config, stream: str) -> StreamSetup:
+    """One stream's part of the configuration."""
+    extractors = {name: config.extractors[name] for name in config.extractors_of(stream)}
+    return StreamSetup(
+        pace=config.streams[stream].pace,
+        expected=[name for name, extractor in extractors.items() if extractor.expected],
+        groups={name: group for name in config.extractors if (group := config.group_of(name)) != name},
+    )
+
+
+def make_stream_fusion(
+    fusion: FusionConfig, stream: str, setup: StreamSetup, firings: Firings, now: int
+) -> StreamFusion:
+    """The decision of one stream.
+
+    Args:
+        firings: the last firing of each label, from before a restart.
+        now: monotonic ns.
+
+    Raises:
+        PluginError, ConfigError: the fusion plug-in cannot be made.
+    """
+    return StreamFusion(
+        stream,
+        align_params(fusion, setup.pace),
+        make_fusion(fusion),
+        firings,
+        expected=setup.expected,
+        group_of=setup.group_of,
+        now=now,
+    )
+
+
+def align_params(config: FusionConfig, pace: str) -> AlignParams:
+    """The aligner's parameters for a stream.
+
+    The documents' multiplier becomes the allowed lateness beyond the window. A stream that is read as fast
+    as it can be has no relation to the clock: there event time may run ahead of it, and only STREAM tells epochs.
+    """
+    params = AlignParams(
+        window_ns=config.window_ns,
+        allowed_lateness_ns=round((config.late_arrival_threshold - 1) * config.window_ns),
+        idle_timeout_ns=config.idle_timeout_ns,
+    )
+    return replace(params, future_guard_ns=COUNT_MAX) if pace == "fast" else params
+
+
+def make_fusion(config: FusionConfig) -> BaseFusion:
+    """A fresh decision object, one per stream.
+
+    Raises:
+        PluginError, ConfigError: it cannot be made.
+    """
+    plugin: Any = load_fusion(config.plugin)
+    if config.plugin == "rules":
+        if not config.rules:
+            raise ConfigError("fusion.rules is empty: no moment would ever be found; add a rule")
+        fusion: BaseFusion = plugin(config.rules)
+        return fusion
+    try:
+        fusion = plugin(config.config)
+    except Exception as error:
+        raise PluginError(f"fusion {config.plugin!r} cannot start: {type(error).__name__}: {error}") from error
+    return fusion
