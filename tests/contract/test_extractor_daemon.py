@@ -1,136 +1,14 @@
 """The real extractor daemon with a plug-in made for the test, which plays the frame daemon and fusion."""
 
-import time
-from collections import Counter
-from textwrap import dedent
-
 import msgspec
 import pytest
 
-from visualpath_protocol.codec import Codec, encode
-from visualpath_protocol.messages import Bound, Bye, Command, ErrorBody, Obs, Ping, Reply, Skip
-from visualpath_protocol.sockets import CONTROL, OBSERVATIONS
-
-OBS_CODEC = Codec(Obs, Skip, Bound, Ping, Bye, max_bytes=OBSERVATIONS.max_bytes)
-COMMAND_CODEC = Codec(Command, max_bytes=CONTROL.max_bytes)
-
-PLUGIN = """
-    import time
-    from pathlib import Path
-
-    import numpy as np
-
-    from visualpath.core.extractor import BaseExtractor
-    from visualpath.core.observation import Observation
-
-
-    class Scripted(BaseExtractor):
-        version = "9.8.7"
-
-        def extract(self, frame):
-            if frame.frame_id in self.config.get("fails_at", []):
-                raise RuntimeError(f"cannot look at {frame.frame_id}")
-            if frame.frame_id in self.config.get("answers_wrongly_at", []):
-                return 42
-            if frame.frame_id in self.config.get("holds_at", []):
-                while not Path(self.config["release"]).exists():
-                    time.sleep(0.005)
-            box = np.array([1, 2, 3, 4], np.float32)
-            return Observation(signals={"id": np.float64(frame.frame_id)}, data={"box": box}, metadata={"m": "x"})
-
-
-    class Fussy(BaseExtractor):
-        def __init__(self, config=None):
-            raise ValueError("threshold must be below 1")
-
-        def extract(self, frame):
-            return None
-"""
-
-ENTRY_POINTS = """
-    [visualpath.extractors]
-    scripted = scripted_plugin:Scripted
-    fussy = scripted_plugin:Fussy
-    broken = broken_plugin:Broken
-    stranger = pathlib:Path
-"""
+from visualpath_protocol.messages import Bound, Bye, Obs, Ping, Skip
 
 
 @pytest.fixture
-def plugins(short_dir):
-    """A folder for PYTHONPATH that has the plug-ins installed."""
-    folder = short_dir / "plugins"
-    info = folder / "xyz-0.dist-info"
-    info.mkdir(parents=True)
-    (folder / "scripted_plugin.py").write_text(dedent(PLUGIN))
-    (folder / "broken_plugin.py").write_text("import no_such_library\n")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: xyz\nVersion: 0\n")
-    (info / "entry_points.txt").write_text(dedent(ENTRY_POINTS))
-    return folder
-
-
-class Fusion:
-    """What an extractor daemon sees of fusion."""
-
-    def __init__(self, links):
-        self._obs = links.bind(OBSERVATIONS, "fusion")
-        self._control = links.bind(CONTROL, "fusion")
-        self.messages = []
-
-    def receive_register(self):
-        """The next REGISTER: who asks, the id, and the registration."""
-        assert self._control.poll(10_000), "no REGISTER"
-        identity, body = self._control.recv_multipart()
-        command = COMMAND_CODEC.decode(body)
-        assert command.name == "register"
-        return identity, command.id, msgspec.convert(command.args, Ping)
-
-    def accept(self):
-        """Answer a REGISTER; returns the registration."""
-        identity, command_id, ping = self.receive_register()
-        self._control.send_multipart([identity, encode(Reply(id=command_id, ok=True, result={}))])
-        return ping
-
-    def refuse(self, why):
-        identity, command_id, _ = self.receive_register()
-        reply = Reply(id=command_id, ok=False, error=ErrorBody(code="name-taken", message=why))
-        self._control.send_multipart([identity, encode(reply)])
-
-    def until(self, condition):
-        """Take messages until the condition on this object holds; returns what it gave."""
-        deadline = time.monotonic() + 15
-        while not (value := condition(self)):
-            assert time.monotonic() < deadline, f"not in time: {[str(m) for m in self.messages[-8:]]}"
-            if self._obs.poll(100):
-                self.messages.append(OBS_CODEC.decode(self._obs.recv()))
-        return value
-
-    def of(self, kind):
-        return [message for message in self.messages if type(message) is kind]
-
-    def first(self, kind):
-        return self.until(lambda f: f.of(kind))[0]
-
-    def about(self, frame_id):
-        """The OBS or SKIP of a frame, once it is there."""
-
-        def found(fusion):
-            hits = [m for m in fusion.of(Obs) if m.frame_id == frame_id]
-            return hits + [m for m in fusion.of(Skip) if m.first_frame_id <= frame_id <= m.last_frame_id]
-
-        return self.until(found)[0]
-
-    def settled(self):
-        """How often each frame was reported or skipped."""
-        times = Counter(message.frame_id for message in self.of(Obs))
-        for skip in self.of(Skip):
-            times.update(range(skip.first_frame_id, skip.last_frame_id + 1))
-        return times
-
-
-@pytest.fixture
-def fusion(links):
-    return Fusion(links)
+def fusion(fake_fusion):
+    return fake_fusion
 
 
 @pytest.fixture
@@ -139,13 +17,7 @@ def camera(fake_stream):
 
 
 @pytest.fixture
-def release(short_dir):
-    """The file whose coming lets a held inference go on."""
-    return short_dir / "release"
-
-
-@pytest.fixture
-def start(start_daemon, write_config, plugins, release):
+def start(start_daemon, write_config, scripted_plugins, release):
     """Start the daemon of the extractor `probe`."""
 
     def start(plugin="scripted", **config):
@@ -158,7 +30,7 @@ def start(start_daemon, write_config, plugins, release):
             extractors:
               probe: {{plugin: {plugin}, config: {{release: "{release}", {settings}}}}}
         """)
-        return start_daemon("extractor", path, "probe", PYTHONPATH=str(plugins))
+        return start_daemon("extractor", path, "probe", PYTHONPATH=str(scripted_plugins))
 
     return start
 

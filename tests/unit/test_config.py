@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -134,6 +135,111 @@ def test_a_rule_on_an_extractor_that_is_not_there_is_refused(load):
     assert refused(load, LEAST + rules) == (
         "visualpath.yaml:6: fusion.rules.0.when: no extractor is called 'fcae'; did you mean 'face'?"
     )
+
+
+# Extractors: what is left out, instances, dependencies ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("extractors", "error"),
+    [
+        (
+            "  face: {drop: keyframe_only}",
+            "4: extractors.face.drop: keyframe_only needs `every: N`, the distance of keyframes",
+        ),
+        ("  face: {every: 3}", "4: extractors.face.every: goes with `drop: keyframe_only`, not with skip_oldest"),
+        ("  face: {drop: keyframe_only, every: 1}", "4: extractors.face.every: Expected `int` >= 2"),
+        (
+            "  face: {drop: newest}",
+            "4: extractors.face.drop: Invalid enum value 'newest'; "
+            "write skip_oldest or skip_intermediate or skip_busy or keyframe_only",
+        ),
+        ("  face: {instances: 0}", "4: extractors.face.instances: Expected `int` >= 1"),
+        (
+            "  face: {instances: 2}\n  face-1: {}",
+            "4: extractors.face.instances: one of them is called 'face-1', which is another extractor: rename that",
+        ),
+        (
+            f"  {'x' * 31}: {{instances: 2}}",
+            f"4: extractors.{'x' * 31}.instances: one of them: extractor '{'x' * 31}-0' is no valid name: "
+            "use 1 to 32 of a-z, 0-9, '_' and '-', starting with a letter or digit",
+        ),
+        (
+            "  face: {}\n  smile: {depends: [fcae]}",
+            "5: extractors.smile.depends.0: no extractor is called 'fcae'; did you mean 'face'?",
+        ),
+        (
+            "  face: {instances: 2}\n  smile: {depends: [face-0]}",
+            "5: extractors.smile.depends.0: no extractor is called 'face-0'; did you mean 'face'?",
+        ),
+        ("  face: {depends: [face]}", "4: extractors.face.depends: a cycle: face -> face"),
+        (
+            "  face: {streams: []}\n  smile: {depends: [face]}",
+            "5: extractors.smile.depends.0: 'face' does not look at cam1, as 'smile' does",
+        ),
+    ],
+)
+def test_extractors_that_do_not_go_together_are_refused(load, extractors, error):
+    assert refused(load, LEAST + "extractors:\n" + extractors + "\n") == f"visualpath.yaml:{error}"
+
+
+@pytest.mark.parametrize("key", ["group", "stride", "phase"])
+def test_what_follows_from_instances_is_no_key(load, key):
+    assert f"extractors.face.{key}: unknown key" in refused(load, LEAST + f"extractors: {{face: {{{key}: 2}}}}\n")
+
+
+def test_a_cycle_of_dependencies_is_refused_with_its_way(load):
+    text = LEAST + "extractors:\n  a: {depends: [b]}\n  b: {depends: [c]}\n  c: {depends: [a]}\n"
+    message = refused(load, text)
+    names = message.rpartition(": a cycle: ")[2].split(" -> ")
+    assert {f"{one} -> {other}" for one, other in pairwise(names)} == {"a -> b", "b -> c", "c -> a"}
+
+
+def test_dependencies_without_a_cycle_are_taken(load):
+    text = "extractors:\n  a: {}\n  b: {depends: [a]}\n  c: {depends: [a]}\n  d: {depends: [b, c], streams: [cam1]}\n"
+    assert load(LEAST + text).extractors["d"].depends == ["b", "c"]
+
+
+def shares(config):
+    return {name: (each.stride, each.phase) for name, each in config.extractors.items()}
+
+
+def test_an_extractor_looks_at_every_frame_unless_told_otherwise(load):
+    assert shares(load(LEAST + "extractors: {face: {}}\n")) == {"face": (1, 0)}
+
+
+def test_keyframe_only_looks_at_one_of_so_many(load):
+    assert shares(load(LEAST + "extractors: {face: {drop: keyframe_only, every: 5}}\n")) == {"face": (5, 0)}
+
+
+def test_instances_are_daemons_of_their_own_that_share_the_frames(load):
+    config = load(LEAST + "extractors: {face: {instances: 3}}\n")
+    assert shares(config) == {"face-0": (3, 0), "face-1": (3, 1), "face-2": (3, 2)}
+
+
+def test_instances_share_the_keyframes(load):
+    config = load(LEAST + "extractors: {face: {instances: 2, drop: keyframe_only, every: 5}}\n")
+    looked_at = [[name for name, each in config.extractors.items() if each.looks_at(n)] for n in range(0, 20, 5)]
+    assert looked_at == [["face-0"], ["face-1"], ["face-0"], ["face-1"]]
+    assert not any(each.looks_at(n) for each in config.extractors.values() for n in range(20) if n % 5)
+
+
+def test_instances_run_the_plug_in_of_their_extractor(load):
+    config = load(LEAST + "extractors: {face: {instances: 2}, pose: {instances: 2, plugin: mine}}\n")
+    assert [each.plugin for each in config.extractors.values()] == ["face", "face", "mine", "mine"]
+
+
+def test_a_source_goes_by_the_name_of_its_extractor(load):
+    config = load(LEAST + "extractors: {face: {instances: 2}, text: {}}\n")
+    assert [config.group_of(name) for name in ("face-0", "face-1", "text", "stranger")] == [
+        "face", "face", "text", "stranger",
+    ]  # fmt: skip
+
+
+def test_a_rule_names_an_extractor_not_its_instances(load):
+    text = LEAST + "extractors: {face: {instances: 2}}\nfusion: {rules: [{label: a, when: NAME.count > 1}]}\n"
+    load(text.replace("NAME", "face"))
+    assert "no extractor is called 'face-0'" in refused(load, text.replace("NAME", "face-0"))
 
 
 def test_a_ring_that_cannot_hold_a_clip_is_refused(load):

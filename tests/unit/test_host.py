@@ -69,6 +69,30 @@ def frame(frame_id=0, stream="cam1", epoch=1):
     return Frame(np.zeros((2, 2, 3), np.uint8), frame_id, frame_id * 40, stream, epoch)
 
 
+# Dependencies -----------------------------------------------------------------------------------
+
+
+class Dependent(Scripted):
+    depends = ("face",)
+    was_given: ClassVar[list] = []
+
+    def extract(self, frame, seen=None):
+        self.was_given.append(seen)
+
+
+FACE = {"face": [Observation(source="face", signals={"conf": 0.5})]}
+
+
+def test_an_extractor_that_depends_on_others_is_given_what_they_saw(opened):
+    opened(extractor=Dependent).handle(frame(), FACE)
+    assert Dependent.was_given.pop() == FACE
+
+
+def test_an_extractor_that_depends_on_nobody_is_given_the_frame_alone(opened, kind):
+    opened().handle(frame(3), FACE)
+    assert [one.frame_id for one in kind.made[0].frames] == [3]
+
+
 # Objects and models -----------------------------------------------------------------------------
 
 

@@ -8,6 +8,8 @@ import pytest
 from visualpath.core.errors import ExtractionError
 from visualpath.core.observation import Observation
 from visualpath.extractor.reporter import Reporter, pack_observations
+from visualpath.observability import ObservabilityHub
+from visualpath.runtime.histogram import Histograms
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.messages import Bound, Bye, FrameHeader, Message, Obs, Ping, Skip
 from visualpath_protocol.sockets import OBSERVATIONS
@@ -20,8 +22,14 @@ class FakeService:
 
     def __init__(self):
         self.counters = Counter()
+        self.histograms = Histograms(self.counters, 2)
+        self.trace = ObservabilityHub()
         self.blocked = False
         self.sent = []
+        self.told = []
+
+    def emit(self, kind, body):
+        self.told.append((kind, body))
 
     def send(self, socket, message):
         data = encode(message) if isinstance(message, Message) else message
@@ -39,6 +47,12 @@ def service():
 def reporter(service):
     ping = Ping(source="face", instance="a1", streams=["cam1", "cam2"], expected=False, state="starting")
     return Reporter(service, object(), ping)
+
+
+@pytest.fixture
+def every_third(service):
+    """The reporter of a source that looks at the frames 0, 3, 6, ..."""
+    return Reporter(service, object(), Ping(source="face", instance="a1", streams=["cam1"], state="ready", stride=3))
 
 
 def header(frame_id=0, stream="cam1", epoch=1):
@@ -168,6 +182,38 @@ def test_the_times_of_frames_that_never_came_lie_strictly_between_the_two_that_d
     assert (service.sent[0].first_t_ns, service.sent[0].t_ns) == (201, 319)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "run"),
+    [(3, 9, (6, 6)), (3, 8, (6, 6)), (2, 10, (3, 9)), (4, 13, (6, 12)), (5, 7, (6, 6))],
+)
+def test_of_lost_frames_only_those_that_the_source_looks_at_are_announced(every_third, service, before, after, run):
+    every_third.never_came(header(before), header(after))
+    [skip] = service.sent
+    assert (skip.first_frame_id, skip.last_frame_id) == run
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 6), (6, 9), (3, 5), (4, 6), (3, 4), (4, 4), (9, 3)])
+def test_nothing_is_said_where_the_source_looks_at_none_of_the_lost_frames(every_third, service, before, after):
+    every_third.never_came(header(before), header(after))
+    assert service.sent == []
+
+
+def test_of_lost_frames_only_those_that_the_source_looks_at_are_counted(every_third, service):
+    every_third.never_came(header(2), header(10))
+    assert service.counters["skipped.gap"] == 3
+
+
+@pytest.mark.parametrize("before", range(12))
+@pytest.mark.parametrize("missing", range(12))
+@pytest.mark.parametrize("phase", range(4))
+def test_a_run_of_lost_frames_is_what_a_plain_search_finds(service, before, missing, phase):
+    ping = Ping(source="face", instance="a1", streams=["cam1"], state="ready", stride=4, phase=phase)
+    Reporter(service, object(), ping).never_came(header(before), header(before + missing + 1))
+    looked_at = [n for n in range(before + 1, before + missing + 1) if n % 4 == phase]
+    said = [n for skip in service.sent for n in range(skip.first_frame_id, skip.last_frame_id + 1, 4)]
+    assert said == looked_at
+
+
 def test_a_long_detail_is_cut_to_what_the_wire_takes(reporter, service):
     reporter.skipped(header(), header(), "error", "x" * 5000)
     assert service.sent[0].detail == "x" * 2000
@@ -184,6 +230,35 @@ def test_a_ping_is_the_complete_registration(reporter, service):
     assert (ping.source, ping.instance, ping.streams, ping.expected, ping.state, ping.busy_ns) == (
         "face", "a1", ["cam1", "cam2"], False, "ready", 123,
     )  # fmt: skip
+
+
+def test_a_ping_says_which_frames_the_source_looks_at(every_third, service):
+    every_third.send_ping("ready", 0)
+    assert (service.sent[0].stride, service.sent[0].phase) == (3, 0)
+
+
+# The tap ----------------------------------------------------------------------------------------
+
+
+def test_an_obs_goes_to_the_tap_as_it_is(reporter, service):
+    observe(reporter, Observation(signals={"conf": 0.5}))
+    [(kind, body)] = service.told
+    assert (kind, CODEC.decode(encode(body))) == ("obs", service.sent[0])
+
+
+def test_a_skip_goes_to_the_tap_as_it_is(reporter, service):
+    reporter.skipped(header(3), header(5), "backpressure")
+    assert service.told == [("skip", service.sent[0])]
+
+
+def test_what_fusion_cannot_take_goes_to_the_tap_all_the_same(reporter, service):
+    service.blocked = True
+    observe(reporter)
+    reporter.skipped(header(3), header(5), "backpressure")
+    assert [kind for kind, _ in service.told] == ["obs", "skip"]
+
+
+# The end ----------------------------------------------------------------------------------------
 
 
 def test_a_bye_says_why(reporter, service):

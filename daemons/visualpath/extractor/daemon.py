@@ -1,6 +1,7 @@
 """The extractor daemon: the I/O thread owns the sockets, the main thread owns the model.
 
-I/O thread: receives headers, keeps the mailbox, announces every skip when it is decided, shows life.
+I/O thread: receives headers and what dependencies say, fills the mailbox, announces every skip when it is decided,
+shows life.
 Main thread: loads the plug-in, takes frames from the mailbox, reads and decodes them from the ring, infers.
 """
 
@@ -21,25 +22,27 @@ from visualbase.errors import DamagedJpeg, Evicted
 from visualbase.frame import Frame
 from visualbase.ring import RingReader
 from visualpath.core.errors import ExtractionError
+from visualpath.core.extractor import check_depends
+from visualpath.extractor.inbox import Inbox
 from visualpath.extractor.registration import Registration
 from visualpath.extractor.reporter import Reporter, pack_observations
 from visualpath.plugin.discovery import load_extractor
 from visualpath.process.host import ExtractorHost
-from visualpath.process.mailbox import Mailbox
+from visualpath.process.mailbox import Mailbox, Task
 from visualpath.runtime.main import require_named, run_daemon
-from visualpath.runtime.poll import Parts
 from visualpath.runtime.service import Service
 from visualpath_protocol.clock import NS_PER_MS, mono_ns
-from visualpath_protocol.codec import Codec
-from visualpath_protocol.endpoints import FUSION, extractor_daemon, frame_daemon
+from visualpath_protocol.endpoints import FUSION, extractor_daemon
 from visualpath_protocol.messages import ExtractorState, FrameHeader, Ping, SkipReason
-from visualpath_protocol.sockets import HEADERS, OBSERVATIONS, topic
+from visualpath_protocol.sockets import OBSERVATIONS
 
 log = logging.getLogger(__name__)
 
 PING_INTERVAL_NS = 500 * NS_PER_MS
 STOP_PATIENCE_S = 5.0
 """How long a running inference may hold up an orderly stop."""
+DEGRADED_AFTER = 3
+"""Frames in a row that could not be looked at."""
 
 
 class ExtractorDaemon:
@@ -47,36 +50,35 @@ class ExtractorDaemon:
 
     def __init__(self, service: Service, name: str) -> None:
         require_named(service.config, "extractors", name)
-        config = service.config.extractors[name]
+        self._config = service.config.extractors[name]
         self._service = service
         self._name = name
         self._streams = service.config.streams_of(name)
-        self._plugin = config.plugin or name
-        self._plugin_config = config.config
         self._rings = {stream: RingReader(service.config.ring_dir, stream) for stream in self._streams}
-        self._mailbox = Mailbox()
-        self._last: dict[str, FrameHeader] = {}
+        self._mailbox = Mailbox(self._config.drop)
         self._state: ExtractorState = "starting"
         self._version = ""
         self._busy_since_ns = 0
+        self._failed_in_a_row = 0
         self._io_failure: BaseException | None = None
         registration = Ping(
             source=name,
             instance=secrets.token_hex(8),
             streams=self._streams,
-            expected=config.expected,
+            stride=self._config.stride,
+            phase=self._config.phase,
+            expected=self._config.expected,
             state="starting",
         )
         link = service.connect(OBSERVATIONS, FUSION)
         self._reporter = Reporter(service, link, registration)
+        inbox = Inbox(service, name, self._mailbox, self._reporter)
         self._registration = Registration(
-            service, link, lambda: self._reporter.ping(self._state, self._busy_ns()), self._subscribe
+            service, link, lambda: self._reporter.ping(self._wire_state(), self._busy_ns()), inbox.subscribe
         )
-        self._codec = Codec(FrameHeader, max_bytes=HEADERS.max_bytes)
-        self._hang_timeout_ns = config.hang_timeout_ns
         service.status = self._status
         service.working = lambda: not self._hangs()
-        service.loop.every(PING_INTERVAL_NS, lambda _now: self._reporter.send_ping(self._state, self._busy_ns()))
+        service.loop.every(PING_INTERVAL_NS, lambda _now: self._reporter.send_ping(self._wire_state(), self._busy_ns()))
         self._patience = threading.Timer(STOP_PATIENCE_S, self._give_up)
         self._patience.daemon = True
         self._io_thread = threading.Thread(target=self._run_io, name="io", daemon=True)
@@ -86,39 +88,45 @@ class ExtractorDaemon:
     def run(self) -> None:
         """Work until stopped."""
         self._io_thread.start()
-        host = ExtractorHost(load_extractor(self._plugin), self._name, self._plugin_config)
+        plugin = self._config.plugin
+        extractor = load_extractor(plugin)
+        check_depends(extractor, self._config.group, self._config.depends)
+        host = ExtractorHost(extractor, self._name, self._config.config)
         started = mono_ns()
         host.open()
         self._version = host.extractor.version
-        log.info("%s %s ready after %.1f s", self._plugin, host.extractor.version, (mono_ns() - started) / 1e9)
+        log.info("%s %s ready after %.1f s", plugin, host.extractor.version, (mono_ns() - started) / 1e9)
         self._state = "ready"
         self._service.ready()
         self._service.loop.call_soon(self._registration.start)
         try:
-            while (header := self._mailbox.take()) is not None:
-                self._work(host, header)
+            while (task := self._mailbox.take()) is not None:
+                self._work(host, task)
         finally:
             host.close()
         if self._io_failure is not None:
             raise self._io_failure
 
-    def _work(self, host: ExtractorHost, header: FrameHeader) -> None:
-        report = self._reporter
+    def _work(self, host: ExtractorHost, task: Task) -> None:
+        header, report = task.header, self._reporter
         self._busy_since_ns = mono_ns()
         self._report(lambda: report.picked(header))
         try:
             decode_started = time.perf_counter_ns()
             frame = self._read(header, host)
             decode_ms = (time.perf_counter_ns() - decode_started) / 1e6
-            handled = host.handle(frame)
+            handled = host.handle(frame, task.seen)
             packed = pack_observations(handled.observations)
         except (Evicted, DamagedJpeg, ExtractionError, OSError) as error:
             reason: SkipReason = "evicted" if isinstance(error, Evicted) else "error"
             detail = str(error)
+            self._failed_in_a_row += reason == "error"
             self._report(lambda: self._failed(header, reason, detail))
         else:
+            self._failed_in_a_row = 0
             timing = {"decode_ms": decode_ms, "extract_ms": handled.extract_ms}
-            self._report(lambda: report.observed(header, packed, timing))
+            waiting = len(self._mailbox)
+            self._report(lambda: report.observed(header, packed, timing, waiting))
         finally:
             self._busy_since_ns = 0
 
@@ -165,45 +173,28 @@ class ExtractorDaemon:
         log.error("the extractor is still at work %.0f s after the stop: ending without it", STOP_PATIENCE_S)
         os._exit(1)
 
-    def _subscribe(self) -> None:
-        for stream in self._streams:
-            socket = self._service.connect(HEADERS, frame_daemon(stream))
-            socket.subscribe(topic(stream, "h"))
-            self._service.loop.watch(socket, self._on_frame)
-
-    def _on_frame(self, parts: Parts) -> None:
-        header = self._service.decode(self._codec, parts[-1], "headers")
-        if header is None or header.stream not in self._rings:
-            return
-        self._service.counters["received"] += 1
-        self._announce_gap(header)
-        self._last[header.stream] = header
-        replaced = self._mailbox.put(header)
-        if replaced is not None:
-            self._reporter.skipped(replaced, replaced, "backpressure")
-
-    def _announce_gap(self, header: FrameHeader) -> None:
-        before = self._last.get(header.stream)
-        if before is not None and before.epoch == header.epoch and header.frame_id > before.frame_id + 1:
-            self._reporter.never_came(before, header)
-
     def _busy_ns(self) -> int:
         since = self._busy_since_ns
         return mono_ns() - since if since else 0
 
     def _hangs(self) -> bool:
-        return self._busy_ns() > self._hang_timeout_ns
+        return self._busy_ns() > self._config.hang_timeout_ns
+
+    def _wire_state(self) -> ExtractorState:
+        if self._state != "ready":
+            return self._state
+        if self._failed_in_a_row >= DEGRADED_AFTER:
+            return "degraded"
+        return "busy" if self._busy_since_ns else "ready"
 
     def _shown_state(self) -> str:
-        if self._state == "ready" and self._busy_since_ns:
-            return "hung" if self._hangs() else "busy"
-        return self._state
+        return "hung" if self._hangs() else self._wire_state()
 
     def _status(self) -> dict[str, Any]:
         measured = self._reporter.meter.measured(mono_ns())
         return {
             "extractor": {
-                "plugin": self._plugin,
+                "plugin": self._config.plugin,
                 "version": self._version,
                 "streams": self._streams,
                 "state": self._shown_state(),

@@ -1,6 +1,7 @@
 """What the extractor daemon says to fusion, and the sequence numbers that make every loss visible.
 
 Belongs to the I/O thread. A message that nobody can take now is dropped and counted; its number is used up.
+Each OBS and SKIP goes to the tap too, for the extractors that depend on this one.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import msgspec
 
 from visualpath.core.errors import ExtractionError
 from visualpath.core.observation import Observation
+from visualpath.observability import FrameDropRecord, TimingRecord
 from visualpath.runtime.meter import Meter
 from visualpath.runtime.service import Service
-from visualpath_protocol.clock import mono_ns
+from visualpath_protocol.clock import NS_PER_MS, mono_ns
 from visualpath_protocol.codec import pack
 from visualpath_protocol.messages import (
     TEXT_MAX,
@@ -48,8 +50,13 @@ class Reporter:
         self.meter = Meter()
         self._sent: Counter[str] = Counter()
 
-    def observed(self, header: FrameHeader, observations: msgspec.Raw, timing: dict[str, float]) -> None:
-        """One frame has been looked at; `observations` come from `pack_observations`."""
+    def observed(
+        self, header: FrameHeader, observations: msgspec.Raw, timing: dict[str, float], waiting: int = 0
+    ) -> None:
+        """One frame has been looked at; `observations` come from `pack_observations`; `waiting` frames are left."""
+        self._trace_timing(header, timing, waiting)
+        for name, ms in timing.items():
+            self._time(name.removesuffix("_ms"), round(ms * NS_PER_MS), header.stream)
         obs = Obs(
             **self._envelope(header.stream, header.epoch),
             frame_id=header.frame_id,
@@ -62,16 +69,22 @@ class Reporter:
         if self._send("obs", obs):
             now = mono_ns()
             self.meter.add(now, now - header.mono_ns)
+            self._time("capture_to_obs", now - header.mono_ns, header.stream)
+        self._service.emit("obs", obs)
 
     def skipped(self, first: FrameHeader, last: FrameHeader, reason: SkipReason, detail: str = "") -> None:
         """The frames from `first` to `last` will not be reported."""
         self._skip(last, first.frame_id, last.frame_id, (first.t_ns, last.t_ns), reason, detail)
 
     def never_came(self, before: FrameHeader, header: FrameHeader) -> None:
-        """The frames between two headers never arrived here."""
+        """The frames between two headers never arrived here; nothing is said if the source looks at none of them."""
+        stride, phase = self._registration.stride, self._registration.phase
+        first = before.frame_id + 1 + (phase - before.frame_id - 1) % stride
+        last = header.frame_id - 1 - (header.frame_id - 1 - phase) % stride
         first_t_ns = before.t_ns + 1
         times = first_t_ns, max(first_t_ns, header.t_ns - 1)
-        self._skip(header, before.frame_id + 1, header.frame_id - 1, times, "gap", "")
+        if first <= last:
+            self._skip(header, first, last, times, "gap", "")
 
     def _skip(
         self, at: FrameHeader, first: int, last: int, times: tuple[int, int], reason: SkipReason, detail: str
@@ -85,8 +98,10 @@ class Reporter:
             reason=reason,
             detail=detail[:TEXT_MAX],
         )
-        self._service.counters[f"skipped.{reason}"] += last - first + 1
+        self._service.counters[f"skipped.{reason}"] += (last - first) // self._registration.stride + 1
         self._send("skip", skip)
+        self._service.emit("skip", skip)
+        self._trace_drop(skip)
 
     def picked(self, header: FrameHeader) -> None:
         """Work on `header` begins: nothing before it will come any more."""
@@ -98,6 +113,8 @@ class Reporter:
             source=self._registration.source,
             instance=self._registration.instance,
             streams=self._registration.streams,
+            stride=self._registration.stride,
+            phase=self._registration.phase,
             expected=self._registration.expected,
             state=state,
             busy_ns=busy_ns,
@@ -123,6 +140,36 @@ class Reporter:
             "stream": stream,
             "epoch": epoch,
         }
+
+    def _time(self, name: str, duration_ns: int, stream: str) -> None:
+        self._service.histograms.observe(name, duration_ns, stream=stream, source=self._registration.source)
+
+    def _trace_timing(self, header: FrameHeader, timing: dict[str, float], waiting: int) -> None:
+        if self._service.trace.enabled(TimingRecord.level):
+            record = TimingRecord(
+                frame_id=header.frame_id,
+                component=self._registration.source,
+                processing_ms=sum(timing.values()),
+                queue_depth=waiting,
+                decode_ms=timing.get("decode_ms", 0.0),
+                stream=header.stream,
+                epoch=header.epoch,
+                t_ns=header.t_ns,
+            )
+            self._service.trace.emit(record)
+
+    def _trace_drop(self, skip: Skip) -> None:
+        if self._service.trace.enabled(FrameDropRecord.level):
+            record = FrameDropRecord.of_run(
+                range(skip.first_frame_id, skip.last_frame_id + 1, self._registration.stride),
+                skip.reason,
+                component=skip.source,
+                detail=skip.detail,
+                stream=skip.stream,
+                epoch=skip.epoch,
+                t_ns=skip.t_ns,
+            )
+            self._service.trace.emit(record)
 
     def _send(self, kind: str, message: Obs | Skip | Bound | Ping | Bye) -> bool:
         sent = self._service.send(self._socket, message)
