@@ -17,6 +17,7 @@ from visualpath.clip.ledger import Ledger, LedgerError
 from visualpath.clip.recording import Recording, find_saved, temporary_path
 from visualpath.clip.stream import ClipStream
 from visualpath.core.errors import CommandError, StorageError
+from visualpath.observability import ClipRecord
 from visualpath.runtime.main import run_daemon
 from visualpath.runtime.poll import Parts
 from visualpath.runtime.service import Service
@@ -51,6 +52,8 @@ class ClipDaemon:
             for name in config.streams
         }
         self._uncommitted: deque[tuple[Trig, Callable[[], None]]] = deque(maxlen=MAX_UNCOMMITTED)
+        self._received_ns: dict[str, int] = {}
+        """When this process took the TRIG of each clip in the making (monotonic)."""
         self._trig_codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
         self._frame_codec = Codec(FrameHeader, StreamState, max_bytes=HEADERS.max_bytes)
         self._triggers = service.bind(TRIGGERS)
@@ -95,6 +98,7 @@ class ClipDaemon:
             self._service.counters["dropped.ack"] += 1
         if is_new:
             log.info("%s", trig)
+            self._received_ns[trig.trig_id] = mono_ns()
             self._start(trig)
 
     def _accept(self, trig: Trig) -> tuple[Ack | None, bool]:
@@ -141,6 +145,16 @@ class ClipDaemon:
                 self._fail(recording.trig, str(error))
                 continue
             self._saved(recording.trig, path, sidecar)
+            self._time(recording, mono_ns())
+
+    def _time(self, recording: Recording, now: int) -> None:
+        """How long the clip took from its TRIG, and from the frame that completed it."""
+        observe, trig = self._service.histograms.observe, recording.trig
+        received_ns = self._received_ns.pop(trig.trig_id, None)
+        if received_ns is not None:  # not for a clip of an earlier run
+            observe("trigger_to_clip", now - received_ns, stream=trig.stream)
+        if recording.completed_by is not None:
+            observe("capture_to_clip", now - recording.completed_by.mono_ns, stream=trig.stream)
 
     def _saved(self, trig: Trig, path: Path, sidecar: dict[str, Any]) -> None:
         relative = str(path.relative_to(self._service.config.clips_dir))
@@ -149,12 +163,15 @@ class ClipDaemon:
         gaps = ", ".join(f"{g['reason']} {(g['to'] - g['from']) / 1e9:.3f} s" for g in sidecar["gaps"])
         log.info("saved %s: %d frames%s", relative, sidecar["frames"], f"; lacks {gaps}" if gaps else "")
         self._service.emit("clip", {"trig_id": trig.trig_id, "state": "saved", "path": relative})
+        self._service.trace.emit(ClipRecord(trig.trig_id, "saved", relative, stream=trig.stream, epoch=trig.epoch))
 
     def _fail(self, trig: Trig, why: str) -> None:
+        self._received_ns.pop(trig.trig_id, None)
         log.error("no clip for %s: %s", trig, why)
         self._commit(trig, lambda: self._ledger.failed(trig.trig_id, why))
         self._service.counters["clips.failed"] += 1
         self._service.emit("clip", {"trig_id": trig.trig_id, "state": "failed", "why": why})
+        self._service.trace.emit(ClipRecord(trig.trig_id, "failed", why=why, stream=trig.stream, epoch=trig.epoch))
 
     def _commit(self, trig: Trig, outcome: Callable[[], None]) -> None:
         """Put an outcome into the ledger; where the disk refuses, again later. A crash before that repeats the clip."""

@@ -38,11 +38,15 @@ class Recording:
         frame_ns: nominal frame interval.
         reader: the stream's ring.
         clips_dir: where clips go.
+
+    Attributes:
+        completed_by: the first frame past the span, which nothing more is wanted after; None while it has not come.
     """
 
     def __init__(self, trig: Trig, span: tuple[int, int], frame_ns: int, reader: RingReader, clips_dir: Path) -> None:
         self.trig = trig
         self.timeline = ClipTimeline(*span, frame_ns)
+        self.completed_by: FrameHeader | None = None
         self._reader = reader
         self._clips_dir = clips_dir
         self._temporary = temporary_path(clips_dir, trig.trig_id)
@@ -54,6 +58,8 @@ class Recording:
     def feed(self, header: FrameHeader) -> bool:
         """Take the next frame of the epoch; True when no more is wanted: the clip is complete, or has failed."""
         self._take(self.timeline.feed(header))
+        if self.timeline.closed:
+            self.completed_by = header
         return self.timeline.closed or bool(self._failure)
 
     def finish(self, reason: GapReason) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from visualpath.frame.capture import Capture, Captured, CaptureEvent, Ended, Failed, Opened
+from visualpath.observability import StateChangeRecord
 from visualpath.runtime.main import require_named, run_daemon
 from visualpath.runtime.meter import Meter
 from visualpath.runtime.poll import Parts
@@ -145,6 +146,9 @@ class FrameDaemon:
         self._state = msgspec.structs.replace(self._state, state=state, reason=reason[:TEXT_MAX])
         self._publish_state()
         self._service.emit("state", self._state)
+        self._service.trace.emit(
+            StateChangeRecord(self._stream, state, self._state.reason, stream=self._stream, epoch=self._state.epoch)
+        )
 
     def _publish_state(self) -> None:
         if not self._service.send(self._headers, self._state_topic, self._state):
