@@ -9,10 +9,11 @@ VPCTL    = .venvs/core/bin/vpctl --config $(CONFIG)
 SAMPLE   = var/sample/faces.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help venvs demo up down restart status logs test lint bench faults clean
+.PHONY: help venvs demo up down restart status logs test lint faults clean
+.PHONY: bench bench-align bench-latency bench-throughput bench-trace
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venvs: ## build the virtual environments that run the chain (.venvs/)
 	@$(BUILD) core light face
@@ -57,9 +58,23 @@ lint: ## ruff, mypy --strict, import-linter
 	@.venvs/dev/bin/mypy
 	@.venvs/dev/bin/lint-imports
 
-bench: ## ratios against something measured in the same run
+bench: bench-align bench-throughput bench-trace bench-latency ## all four: ratios within one run, and targets
+
+bench-align: ## the alignment engine: inputs/s and latency, and whether they meet the targets (exit code)
 	@$(BUILD) dev
 	@.venvs/dev/bin/python tests/bench/bench_align.py
+
+bench-latency: ## the whole chain for 60 s beside the documents' loop, and six faults; exit code as bench-align
+	@$(BUILD) core dev
+	@.venvs/dev/bin/python tests/bench/bench_latency.py
+
+bench-throughput: ## OBS a second into fusion over real sockets, beside a bare recv loop
+	@$(BUILD) dev
+	@.venvs/dev/bin/python tests/bench/bench_throughput.py
+
+bench-trace: ## what each trace level costs, beside OFF
+	@$(BUILD) dev
+	@.venvs/dev/bin/python tests/bench/bench_trace.py
 
 faults: venvs $(SAMPLE) ## kill -9 everything in turn, start in every order, get everything wrong; tables and an audit
 	@.venvs/core/bin/python tests/faults/kill_rounds.py --rounds 10

@@ -27,7 +27,9 @@ ENDINGS = {  # what follows the constant beginning of a counter's name; capitals
     "dropped.": (*DropReason.__args__, *MESSAGES),
     "dropped.source.": FILE_LOSSES,
     "failed.": ("evicted", "error"),
-    "missing.": ("SOURCE",),
+    "fused.": ("SOURCE",),
+    "late.": ("SOURCE",),
+    "missing.": ("down.SOURCE", "idle.SOURCE", "slow.SOURCE"),
     "obs.": ("SOURCE",),
     "refused.": ("LINK.malformed", "LINK.version", "LINK.oversized"),
     "resets.": get_args(ResetKind),
@@ -35,6 +37,7 @@ ENDINGS = {  # what follows the constant beginning of a counter's name; capitals
     "sets.": get_args(SetReason),
     "skipped.": get_args(SkipReason),
     "skips.": ("SOURCE",),
+    "unreported.": ("SOURCE",),
     "triggers.": tuple(result for result in ACK_RESULTS if result != "expired"),  # clip never says that
 }
 

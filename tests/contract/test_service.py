@@ -103,7 +103,7 @@ def test_an_unknown_command_is_answered_with_those_there_are(service, client):
     with pytest.raises(CommandError) as caught:
         client.ask("fusion", "stats")
     assert caught.value.code == "unknown-command"
-    assert caught.value.hint == "it knows status, double"
+    assert caught.value.hint == "it knows status, metrics, trace, double"
 
 
 def test_a_daemon_that_is_not_there_is_unreachable(client):

@@ -195,6 +195,11 @@ FRAME = {"stream": "cam1", "epoch": 3, "frame_id": 120, "t_ns": 4000 * MS}
         ("obs", {"source": "face", **FRAME, "signals": [{"count": 1.0}]}, "face cam1/3 #120 4.000s count=1"),
         ("obs", {"source": "face", **FRAME, "signals": []}, "face cam1/3 #120 4.000s nothing found"),
         (
+            "obs",
+            {"source": "face", **FRAME, "observations": [{"signals": {"count": 1.0}}, {"data": 5}]},
+            "face cam1/3 #120 4.000s count=1 | no signals",
+        ),
+        (
             "skip",
             {**FRAME, "source": "face", "first_frame_id": 1, "last_frame_id": 2, "reason": "gap", "detail": ""},
             "face cam1/3 #1-#2 gap",

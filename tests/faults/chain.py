@@ -1,4 +1,4 @@
-"""The whole chain on the looping sample video, in a folder of its own: what the fault scripts and tests drive."""
+"""The whole chain in a folder of its own, on the looping sample video: what the fault scripts and tests drive."""
 
 from __future__ import annotations
 
@@ -53,6 +53,9 @@ clip:
   post: 1s
 """
 
+NEEDED = {VENVS / "face/bin/python": "make venvs", SAMPLE: "make demo"}
+"""What CONFIG needs, and what makes it."""
+
 Status = dict[str, Any]
 
 
@@ -61,15 +64,20 @@ class FaultError(Exception):
 
 
 class Chain:
-    """One configuration in a temporary folder; removed by `close` unless `keep`."""
+    """One configuration in a temporary folder; removed by `close` unless `keep`.
 
-    def __init__(self, *, keep: bool = False) -> None:
-        for needed, how in ((VENVS / "face/bin/python", "make venvs"), (SAMPLE, "make demo")):
-            if not needed.exists():
-                raise FaultError(f"{needed.relative_to(CHECKOUT)} is absent: `{how}` makes it")
+    Args:
+        text: of the configuration.
+        needed: files that it needs, and the command that makes each.
+    """
+
+    def __init__(self, text: str = CONFIG, needed: dict[Path, str] = NEEDED, *, keep: bool = False) -> None:
+        for path, how in needed.items():
+            if not path.exists():
+                raise FaultError(f"{path.relative_to(CHECKOUT)} is absent: `{how}` makes it")
         self.folder = Path(tempfile.mkdtemp(prefix="vp-faults-"))
         self.config_path = self.folder / "visualpath.yaml"
-        self.config_path.write_text(CONFIG)
+        self.config_path.write_text(text)
         self.config = load_config(self.config_path)
         self._keep = keep
         self._client = ControlClient(self.config.endpoints())
@@ -134,7 +142,7 @@ class Chain:
         if fusion is None or clip is None:
             return None
         counted = fusion["counters"]
-        obs = (counted.get(f"obs.{source}", 0) for source in SOURCES)
+        obs = (counted.get(f"obs.{source}", 0) for source in self.config.extractors)
         return (*obs, counted.get("sets", 0), clip["counters"].get("frames", 0))
 
     def wait_for_flow(self, timeout_s: float) -> None:
@@ -145,7 +153,7 @@ class Chain:
             now = self.flow()
             return now is not None and all(a > b for a, b in zip(now, before, strict=True))
 
-        self.wait(moved, f"all of obs.face, obs.quality, sets, frames rise (from {before})", timeout_s)
+        self.wait(moved, f"the obs of each source, sets and frames rise (from {before})", timeout_s)
 
     def await_trigger(self, timeout_s: float) -> None:
         """Until fusion says on its tap that a rule has fired."""

@@ -60,6 +60,11 @@ class Processes:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{daemon}.log"
 
+    def end(self, daemon: str) -> None:
+        """Stop one, as systemd does."""
+        self._running[daemon].terminate()
+        self._running[daemon].wait(STOP_S)
+
     def ended(self) -> list[str]:
         """Those that do not run any more."""
         return [f"{name} ended ({p.poll()})" for name, p in self._running.items() if p.poll() is not None]

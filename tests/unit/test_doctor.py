@@ -34,10 +34,15 @@ PLUGIN = """
 
         def extract(self, frame):
             return None
+
+
+    class Needy(Good):
+        depends = ("good",)
 """
 ENTRY_POINTS = """
     [visualpath.extractors]
     good = doctor_plugin:Good
+    needy = doctor_plugin:Needy
     broken = doctor_broken:Broken
     [visualpath.fusions]
     rules = visualpath.core.rules:RulesFusion
@@ -172,8 +177,10 @@ def test_a_plug_in_that_works_is_found_with_its_version(examine, make_venv, plug
         ("broken: {}", "cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
         ("good: {config: {colour: red}}", "cannot start: ValueError: colour is no key of mine"),
         ("good: {config: {model: gone.onnx}}", "cannot start: FileNotFoundError: gone.onnx"),
+        ("good: {}, needy: {}", "needy' needs the observations of good: write `depends: [good]`"),
+        ("other: {plugin: good}, good: {depends: [other]}", "good' takes no observations of others"),
     ],
-    ids=["missing", "import", "config", "model"],
+    ids=["missing", "import", "config", "model", "lacks what it depends on", "depends in vain"],
 )
 def test_a_plug_in_that_cannot_be_used_is_a_problem_with_the_cause_from_its_venv(
     examine, make_venv, plugins, extractor, said

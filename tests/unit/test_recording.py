@@ -103,6 +103,16 @@ def test_feed_says_when_no_more_is_wanted(bench):
     assert [recording.feed(header) for header in bench.headers[:8]] == [False] * 7 + [True]
 
 
+def test_the_first_frame_past_the_span_completes_the_clip(bench):
+    assert bench.fed().completed_by == bench.headers[7]
+
+
+def test_a_clip_that_ends_without_that_frame_was_completed_by_none(bench):
+    recording = bench.fed(headers=bench.headers[:5])
+    recording.finish("after_end")
+    assert recording.completed_by is None
+
+
 def test_the_clip_lies_in_the_folder_of_its_day_under_a_name_that_says_what_it_is(bench):
     path, _ = bench.fed().save()
     name = f"cam1_20260101T000000Z_smile_{trig().trig_id}.mp4"

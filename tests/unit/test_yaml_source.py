@@ -36,6 +36,11 @@ def test_a_mapping_becomes_builtins(read):
     }
 
 
+@pytest.mark.parametrize("word", ["off", "no", "on", "yes", "Off", "n", "Y"])
+def test_only_true_and_false_are_booleans(read, word):
+    assert read(f"a: {word}\nb: [true, False]").data == {"a": word, "b": [True, False]}
+
+
 def test_keys_are_text_however_yaml_reads_them(read):
     assert read("1: a\non: b\nnull: c").data == {"1": "a", "on": "b", "null": "c"}
 

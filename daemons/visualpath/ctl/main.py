@@ -11,12 +11,18 @@ from visualpath.ctl.commands import (
     completion,
     doctor,
     down,
+    explain,
     extractors,
     logs,
+    metrics,
+    record,
+    replay,
     restart,
     status,
     streams,
     tail,
+    top,
+    trace,
     trigger,
     up,
     validate,
@@ -46,7 +52,8 @@ def main(context: click.Context, config_path: Path, as_json: bool) -> None:
 
 
 MODULES = (
-    up, down, restart, status, streams, extractors, clips, trigger, tail, logs, validate, doctor, version, completion
+    up, down, restart, status, streams, extractors, clips, trigger, tail, top, trace, metrics, record, replay, explain,
+    logs, validate, doctor, version, completion,
 )  # fmt: skip
 for module in MODULES:
     main.add_command(module.command)

@@ -103,12 +103,13 @@ def check_plugins(examined: Examined) -> Findings:
 def _check_extractor(examined: Examined, name: str) -> Finding:
     """Models are loaded only where no daemon has proved already that they can be: they may be large."""
     config, extractor = examined.config, examined.config.extractors[name]
-    plugin = extractor.plugin or name
+    plugin = extractor.plugin
     status = examined.statuses.get(extractor_daemon(name))
     serves = status is not None and status["extractor"]["state"] != "starting"
     if not _has_python(config, extractor.venv):
         return warning(f"extractor {name!r}: not tried, for lack of the venv {extractor.venv!r}")
     options = ["--extractor", plugin, "--config", json.dumps(extractor.config, default=str)]
+    options += ["--depends", *extractor.depends]
     try:
         answer = ask_venv(config, extractor.venv, *options, *([] if serves else ["--models"]))
     except VenvBroken as error:
@@ -117,7 +118,7 @@ def _check_extractor(examined: Examined, name: str) -> Finding:
         return ok(f"extractor {name!r}: plug-in {plugin!r} {answer['version']} works in the venv {extractor.venv!r}")
     mend = _plugin_mend(config, extractor.venv)
     if answer["error"].startswith("cannot start"):
-        mend = f"mend extractors.{name}.config in {config.path}, or what the message names"
+        mend = f"mend extractors.{extractor.group}.config in {config.path}, or what the message names"
     return problem(f"extractor {name!r} in the venv {extractor.venv!r}: {answer['error']}", mend)
 
 

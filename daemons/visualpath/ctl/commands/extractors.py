@@ -45,10 +45,15 @@ def _facts(config: Config, name: str, status: dict[str, Any] | None) -> dict[str
     told = status["extractor"] if status is not None else {"state": "down"}
     counters = status["counters"] if status is not None else {}
     return {
-        "plugin": extractor.plugin or name,
+        "group": extractor.group,
+        "plugin": extractor.plugin,
         "version": told.get("version", ""),
         "venv": extractor.venv,
         "streams": config.streams_of(name),
+        "drop": extractor.drop,
+        "stride": extractor.stride,
+        "phase": extractor.phase,
+        "depends": extractor.depends,
         "state": told["state"],
         "registered": told.get("registered", False),
         "busy_ns": told.get("busy_ns", 0),
@@ -64,7 +69,7 @@ def _cells(facts: dict[str, Any]) -> list[str]:
     state = facts["state"]
     if state == "hung":
         state += f" for {facts['busy_ns'] / 1e9:.0f} s"
-    elif state in ("ready", "busy") and not facts["registered"]:
+    elif state in ("ready", "busy", "degraded") and not facts["registered"]:
         state += ", not accepted by fusion"
     down = facts["state"] == "down"
     return [
@@ -74,7 +79,7 @@ def _cells(facts: dict[str, Any]) -> list[str]:
         "-" if down else f"{facts['obs_per_s']:.1f}",
         *("-" if ms is None else f"{ms:.0f}" for ms in (facts["latency_ms"]["p50"], facts["latency_ms"]["p95"])),
         _losses(facts["lost"]),
-        ", ".join(facts["streams"]),
+        ", ".join(facts["streams"]) + (f" (1 of {facts['stride']} frames)" if facts["stride"] > 1 else ""),
     ]
 
 

@@ -24,22 +24,25 @@ ANSWER_MS = 500
 Statuses = dict[str, dict[str, Any] | None]
 
 
-def collect(vpctl: Vpctl, daemons: Sequence[str] = ()) -> Statuses:
-    """The status of each of the daemons (default: all) by name, None for one that does not answer."""
+def collect(
+    vpctl: Vpctl, daemons: Sequence[str] = (), command: str = "status", args: dict[str, Any] | None = None
+) -> Statuses:
+    """What each of the daemons (default: all) answers to a command, by name; None for one that does not answer."""
     daemons = daemons or [role.daemon for role in roles(vpctl.config)]
     with ThreadPoolExecutor(max_workers=len(daemons)) as pool:  # those that are down are waited for together
-        return dict(zip(daemons, pool.map(partial(_status, vpctl.config.endpoints()), daemons), strict=True))
+        ask = partial(_ask, vpctl.config.endpoints(), command=command, args=args)
+        return dict(zip(daemons, pool.map(ask, daemons), strict=True))
 
 
-def _status(endpoints: Endpoints, daemon: str) -> dict[str, Any] | None:
+def _ask(endpoints: Endpoints, daemon: str, command: str, args: dict[str, Any] | None) -> dict[str, Any] | None:
     client = ControlClient(endpoints)
     try:
-        status: dict[str, Any] = client.ask(daemon, "status", timeout_ms=ANSWER_MS)
+        answer: dict[str, Any] = client.ask(daemon, command, args, timeout_ms=ANSWER_MS)
     except (Unreachable, CommandError):
         return None
     finally:
         client.close()
-    return status
+    return answer
 
 
 @click.command("status")

@@ -33,7 +33,8 @@ def _place(body: dict[str, Any]) -> str:
 
 
 def _obs(body: dict[str, Any]) -> str:
-    signals = " | ".join(" ".join(f"{k}={v:.3g}" for k, v in each.items()) or "no signals" for each in body["signals"])
+    found = body["signals"] if "signals" in body else [each.get("signals", {}) for each in body["observations"]]
+    signals = " | ".join(" ".join(f"{k}={v:.3g}" for k, v in each.items()) or "no signals" for each in found)
     return f"{body['source']} {_place(body)} {signals or 'nothing found'}"
 
 
@@ -90,7 +91,7 @@ def command(vpctl: Vpctl, kinds: tuple[str, ...], daemons: tuple[str, ...], dura
     chosen = vpctl.daemons(daemons)
     deadline = time.monotonic() + duration_s if duration_s is not None else None
     with suppress(KeyboardInterrupt):
-        taps = _Taps(vpctl.config.endpoints(), chosen, kinds)
+        taps = Taps(vpctl.config.endpoints(), chosen, kinds)
         try:
             _say_who_is_down(vpctl, chosen)
             for event in taps.events(deadline):
@@ -109,7 +110,7 @@ def _width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED_WIDTH
 
 
-class _Taps:
+class Taps:
     """Subscriptions to the taps of several daemons.
 
     Args:
@@ -129,8 +130,8 @@ class _Taps:
 
     def events(self, deadline: float | None) -> Iterator[Event]:
         """Each event that comes until the deadline (monotonic seconds)."""
-        while deadline is None or time.monotonic() < deadline:
-            for socket, _ in self._poller.poll(POLL_MS):
+        while (left_ms := POLL_MS if deadline is None else int((deadline - time.monotonic()) * 1000)) > 0:
+            for socket, _ in self._poller.poll(min(POLL_MS, left_ms)):
                 with suppress(ProtocolError):  # what no event is, is nothing to show; the daemons count their own
                     event = self._codec.decode(socket.recv_multipart()[-1])
                     if not self._kinds or event.kind in self._kinds:  # a subscription takes all that begins so
