@@ -71,6 +71,7 @@ def test_what_is_no_more_kept_does_not_count(answers, daemon):
 def test_a_process_that_began_anew_has_no_rate_yet(answers):
     before, after = Daemon(pid=1), Daemon(pid=2)
     before.counters["sets"], after.counters["sets"] = 100, 3
+    after.answer()  # it has run for longer than the one before had when that answered
     for answer in (before.answer(), None, after.answer()):
         answers.add({"fusion": answer})
     assert answers.counter("fusion", "sets") == {"total": 3, "per_s": None}

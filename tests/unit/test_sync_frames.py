@@ -97,17 +97,11 @@ def test_a_skip_does_not_hold_for_the_frames_beside_its_run(scene, frame_id):
     assert scene.states()["face"] == "waiting"
 
 
-def test_who_has_reported_a_newer_frame_is_not_waited_for(scene):
-    scene.obs("text", 8, 0)
-    scene.obs("face", 9, 1)
-    scene.left(9, 2, obs=["face"])
-    scene.obs("text", 11, 3)
-    scene.obs("pose", 10, 4)
-    assert scene.states(5) == {"face": "waiting", "pose": "waiting", "text": "seen"}
-    scene.obs("pose", 12, 5)
-    scene.left(12, 6, obs=["pose"])
-    scene.obs("text", 13, 7)
-    assert scene.states(8)["pose"] == "waiting"
+def test_a_second_obs_does_not_move_the_first(scene):
+    scene.obs("text", 7, 0)
+    scene.obs("face", 7, 22)
+    scene.obs("face", 7, 40)
+    assert scene.newest(55)["sources"]["face"]["ms"] == 22.0
 
 
 def test_a_source_that_is_down_is_not_waited_for(scene):
@@ -140,6 +134,12 @@ def test_missing_when_the_window_is_over_is_not_idle(scene):
     scene.left(6, 0, obs=["text"], missing=["pose"], reason="window")
     scene.obs("text", 7, 1)
     assert scene.states(2)["pose"] == "waiting"
+
+
+def test_who_is_down_is_not_idle(scene):
+    scene.frames.down.add("pose")
+    scene.left(6, 0, obs=["text"], missing=["pose"], reason="complete")
+    assert scene.frames.idle == set()
 
 
 @pytest.mark.parametrize("sign", ["obs", "skip"])
@@ -193,6 +193,12 @@ def test_a_frame_whose_obs_were_not_heard_has_no_times(scene):
     assert (found["hold_ms"], found["sources"]["text"]["ms"]) == (60.0, None)
 
 
+def test_it_is_late_from_the_first_obs_on_also_when_that_was_not_heard(scene):
+    scene.left(7, 100, hold_ms=60, obs=["text"], missing=["pose"], skipped=["face"], reason="window")
+    scene.obs("pose", 7, 134)
+    assert scene.newest(140)["sources"]["pose"]["ms"] == 94.0
+
+
 def test_the_slowest_of_the_last_seconds_is_found(scene):
     for frame_id, hold_ms in ((1, 30), (2, 90), (3, 40)):
         scene.left(frame_id, frame_id, hold_ms=hold_ms, obs=["text"])
@@ -238,9 +244,15 @@ def test_one_sources_word_does_not_begin_an_epoch(scene):
 def test_what_is_of_an_older_epoch_is_not_taken(scene):
     scene.frames.follow(2)
     scene.obs("text", 7, 0, epoch=1)
-    scene.skip("text", 8, 8, epoch=1)
     scene.left(7, 1, obs=["text"], epoch=1)
     assert scene.newest(2) is None
+
+
+def test_a_skip_of_an_older_epoch_does_not_hold_in_this_one(scene):
+    scene.frames.follow(2)
+    scene.skip("face", 7, 7, epoch=1)
+    scene.obs("text", 7, 0, epoch=2)
+    assert scene.states(1)["face"] == "waiting"
 
 
 def test_frame_ids_that_went_back_are_followed_from_the_next_set_on(scene):

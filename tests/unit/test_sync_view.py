@@ -170,6 +170,19 @@ def test_idle_is_what_fusion_told(scene):
     assert scene.facts()["extractors"]["face"]["idle_on"] == []
 
 
+def test_idle_on_another_stream_is_not_idle_on_this_one(scene):
+    scene.ask()
+    scene.tell("state", {"stream": "attic", "source": "face", "state": "idle"})
+    assert scene.facts()["extractors"]["face"]["idle_on"] == []
+
+
+def test_who_comes_up_is_not_idle(scene):
+    scene.ask()
+    scene.tell("state", {"stream": "cam1", "source": "face", "state": "idle"})
+    scene.tell("state", {"source": "face", "streams": ["cam1"], "state": "up", "reason": ""})
+    assert scene.facts()["extractors"]["face"]["idle_on"] == []
+
+
 def test_a_source_that_the_configuration_does_not_name_is_shown_as_fusion_sees_it(scene):
     scene.sources["guest"] = {**FUSION_TOLD, "state": "busy"}
     scene.ask(fusion={"obs.guest": 10})
@@ -203,6 +216,22 @@ def test_a_source_of_which_fusion_knows_nothing_is_down(scene):
     scene.ask()
     scene.obs("face", 8, 0)
     assert states(scene)["gesture-0"] == "down"
+
+
+@pytest.mark.parametrize(
+    ("told", "waited_for"), [({}, True), ({"expected": False}, False), ({"streams": ["attic"]}, False)]
+)
+def test_a_source_beside_the_configuration_is_waited_for_as_fusion_does(scene, told, waited_for):
+    scene.sources["guest"] = {**FUSION_TOLD, **told}
+    scene.ask()
+    scene.obs("face", 8, 0)
+    assert (states(scene).get("guest") == "waiting") == waited_for
+
+
+def test_fusion_tells_the_epoch_before_the_first_set(scene):
+    scene.ask()
+    scene.tell("obs", {"source": "face", "stream": "cam1", "epoch": 99, "frame_id": 8})
+    assert scene.facts()["sync"]["cam1"]["newest"] is None
 
 
 @pytest.mark.parametrize(("told", "state"), [(["down"], "down"), (["down", "up"], "waiting"), (["up"], "waiting")])
@@ -378,7 +407,7 @@ def test_frames_whose_end_was_not_told_are_said(scene):
 def test_what_a_peer_says_does_not_steer_the_terminal(scene):
     scene.answers["frame-cam1"]["stream"]["reason"] = "\x1b[2Jgone"
     scene.ask()
-    scene.tell("clip", {"trig_id": "ab", "state": "failed", "why": "x\x1b[31m"})
+    scene.tell("clip", {"trig_id": TRIG.trig_id, "state": "failed", "why": "x\x1b[31m"})
     assert "\x1b" not in scene.text()
 
 

@@ -106,7 +106,7 @@ class StreamFrames:
         self._in_work: dict[int, Frame] = {}
         self._left: deque[tuple[int, Frame]] = deque(maxlen=MAX_LEFT)
         self._frontier = -1
-        self._newest: dict[str, int] = {}
+        self._known: set[str] = set()
         self._skips: deque[SkipSeen] = deque(maxlen=MAX_SKIPS)
 
     def follow(self, epoch: int) -> None:
@@ -119,12 +119,10 @@ class StreamFrames:
 
     def heard_obs(self, obs: ObsSeen, at_ns: int) -> None:
         """A source has reported a frame. One that has left already keeps it as late."""
-        if self._epoch not in (None, obs.epoch) or (
-            obs.source not in self._newest and len(self._newest) >= MAX_SOURCES
-        ):
+        if self._epoch not in (None, obs.epoch) or (obs.source not in self._known and len(self._known) >= MAX_SOURCES):
             return
         self.idle.discard(obs.source)
-        self._newest[obs.source] = obs.frame_id
+        self._known.add(obs.source)
         if obs.frame_id <= self._frontier:
             frame = next((frame for _, frame in self._left if frame.frame_id == obs.frame_id), None)
         else:
@@ -147,7 +145,7 @@ class StreamFrames:
             return
         frame = self._in_work.pop(aligned.frame_id, None) or Frame(aligned.frame_id, at_ns - aligned.hold_ns)
         if aligned.reason == "complete":
-            self.idle.update(aligned.missing)
+            self.idle.update(set(aligned.missing) - self.down)
         frame.left = aligned
         frame.away = self._away(aligned.missing)
         self._left.append((at_ns, frame))
@@ -199,7 +197,7 @@ class StreamFrames:
             return {"state": "seen", "ms": ms, "reason": ""}
         if at_ns is not None:
             return {"state": "late", "ms": ms, "reason": ""}
-        if self._is_skipped(frame, source, reason):
+        if source in frame.left.skipped if frame.left else reason is not None:
             return {"state": "skip", "ms": None, "reason": reason or ""}
         if source in away:
             return {"state": away[source], "ms": None, "reason": ""}
@@ -212,12 +210,6 @@ class StreamFrames:
     def _away(self, sources: Iterable[str]) -> dict[str, str]:
         known = self.down | self.idle
         return {each: "down" if each in self.down else "idle" for each in sources if each in known}
-
-    def _is_skipped(self, frame: Frame, source: str, reason: str | None) -> bool:
-        """A source works in order: whoever has reported a newer frame says nothing about this one any more."""
-        if frame.left is not None:
-            return source in frame.left.skipped
-        return reason is not None or self._newest.get(source, -1) > frame.frame_id
 
     def _skip_reason(self, source: str, frame_id: int) -> str | None:
         """Why the source leaves the frame out, if it has said so."""

@@ -19,6 +19,8 @@ STYLES = {
     "failed": "bold red",
     "missing": "red",
     "late": "red",
+    "window": "red",
+    "overflow": "red",
     "degraded": "yellow",
     "idle": "yellow",
     "waiting": "yellow",
@@ -91,7 +93,7 @@ def _extractors(extractors: Facts) -> Table:
 
 
 def _sync(stream: str, sync: Facts, window_ms: float) -> Iterator[Text]:
-    """Two lines for the newest frame and one for the slowest: who has answered, and how much of the window is over."""
+    """The newest frame and the slowest: who has answered, and how much of the window was over."""
     newest, slowest = sync["newest"], sync["slowest"]
     if newest is None:
         yield Text(f"{stream}  no frames of late")
@@ -112,7 +114,7 @@ def _frame(title: str, frame: Facts, window_ms: float) -> Text:
     filled = round(BAR_WIDTH * min(1.0, frame["hold_ms"] / window_ms))
     line.append(f"\n    [{'█' * filled}{'░' * (BAR_WIDTH - filled)}] {frame['hold_ms']:.0f}/{window_ms:.0f} ms  ")
     left = frame["left"] or "waiting"
-    return line.append(left, STYLES.get(left, "red"))
+    return line.append(left, STYLES.get(left, ""))
 
 
 def _moment(moment: Facts) -> Text:
@@ -124,7 +126,8 @@ def _moment(moment: Facts) -> Text:
         line.append(f": {_printable(moment['reason'])}")
     clip = moment["clip"]
     if clip is not None:
-        line.append(f"  {clip['state']} {_printable(clip['path'] or clip['why'])}", STYLES.get(clip["state"], ""))
+        words = f"  {clip['state']} {clip['path'] or clip['why']}"
+        line.append(_printable(words), STYLES.get(clip["state"], ""))
     return line
 
 

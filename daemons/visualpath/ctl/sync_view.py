@@ -17,7 +17,7 @@ from visualpath.runtime.config import Config
 from visualpath.runtime.roles import roles
 from visualpath_protocol.clock import NS_PER_MS, rfc3339
 from visualpath_protocol.endpoints import FUSION, extractor_daemon, frame_daemon
-from visualpath_protocol.messages import Event
+from visualpath_protocol.messages import Event, Name, TrigId
 
 EXTRACTOR_LOSSES = ("skipped.", "dropped.", "refused.")
 LOSSES = ("dropped.", "refused.", "failed.", "lost.")
@@ -36,9 +36,9 @@ class SourceState(msgspec.Struct):
 class TriggerSeen(msgspec.Struct):
     """Body of an event `trigger`."""
 
-    trig_id: str
-    stream: str
-    label: str
+    trig_id: TrigId
+    stream: Name
+    label: Name
     reason: str
     score: float
     t_start_ns: int
@@ -48,7 +48,7 @@ class TriggerSeen(msgspec.Struct):
 class ClipSeen(msgspec.Struct):
     """Body of an event `clip`."""
 
-    trig_id: str
+    trig_id: TrigId
     state: str
     path: str = ""
     why: str = ""

@@ -20,13 +20,15 @@ from visualpath_protocol.clock import mono_ns
 from visualpath_protocol.endpoints import CLIP, FUSION
 
 KINDS = ("obs", "skip", "set", "state", "trigger", "clip")
+INTERVAL_S = 0.25
 ASK_EVERY_S = 1.0
 
 
 @click.command("top")
 @click.option(
-    "--interval", "interval_s", type=click.FloatRange(0.05, 60), default=0.25, show_default=True, help="In s."
-)
+    "--interval", "interval_s", type=click.FloatRange(0.05, 60), default=INTERVAL_S, show_default=True,
+    help="Between two pictures, in s.",
+)  # fmt: skip
 @click.option("--once", is_flag=True, help="Look on for a second, print once; so it is, too, without a terminal.")
 @pass_vpctl
 def command(vpctl: Vpctl, interval_s: float, once: bool) -> None:
@@ -40,7 +42,7 @@ def command(vpctl: Vpctl, interval_s: float, once: bool) -> None:
     taps = Taps(vpctl.config.endpoints(), [FUSION, CLIP], KINDS)
     try:
         if once or vpctl.as_json or not sys.stdout.isatty():
-            _print_once(vpctl, view, taps, interval_s)
+            _print_once(vpctl, view, taps)
         else:
             with suppress(KeyboardInterrupt):
                 _show_live(vpctl, view, taps, interval_s)
@@ -48,8 +50,8 @@ def command(vpctl: Vpctl, interval_s: float, once: bool) -> None:
         taps.close()
 
 
-def _print_once(vpctl: Vpctl, view: SyncView, taps: Taps, interval_s: float) -> None:
-    for statuses in _watch(vpctl, view, taps, interval_s):
+def _print_once(vpctl: Vpctl, view: SyncView, taps: Taps) -> None:
+    for statuses in _watch(vpctl, view, taps, INTERVAL_S):
         if view.answers.count < 2:  # there are no rates yet
             continue
         facts = view.facts(mono_ns())
@@ -64,15 +66,16 @@ def _print_once(vpctl: Vpctl, view: SyncView, taps: Taps, interval_s: float) -> 
 def _show_live(vpctl: Vpctl, view: SyncView, taps: Taps, interval_s: float) -> None:
     with Live(console=vpctl.console, screen=True, auto_refresh=False) as live:
         for _ in _watch(vpctl, view, taps, interval_s):
-            if view.answers.count:
-                live.update(picture(view.facts(mono_ns())), refresh=True)
+            live.update(picture(view.facts(mono_ns())), refresh=True)
 
 
 def _watch(vpctl: Vpctl, view: SyncView, taps: Taps, interval_s: float) -> Iterator[Statuses]:
-    """Keep the view up to date; at each interval give the last answers."""
-    statuses: Statuses = {}
+    """Keep the view up to date; at each interval give the last answers. Who is there must be known before events."""
+    statuses = collect(vpctl, command="metrics")
+    view.answered(statuses)
+    yield statuses
     asked: Future[Statuses] | None = None
-    ask_at = time.monotonic()
+    ask_at = time.monotonic() + ASK_EVERY_S
     with ThreadPoolExecutor(max_workers=1) as background:  # a daemon that is down is waited for, events are not
         while True:
             until = time.monotonic() + interval_s
