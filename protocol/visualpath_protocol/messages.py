@@ -200,6 +200,11 @@ class Ping(Message, tag="PING", kw_only=True, frozen=True):
     sent: dict[str, Count] = {}
     counters: dict[str, Count] = {}
 
+    def __post_init__(self) -> None:
+        """A source that looks at no frame is none."""
+        if self.phase >= self.stride:
+            raise ValueError(f"phase {self.phase} is not below stride {self.stride}")
+
     def __str__(self) -> str:
         """E.g. `PING face ready`."""
         return f"PING {self.source} {self.state}"

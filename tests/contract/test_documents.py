@@ -32,6 +32,7 @@ ENDINGS = {  # what follows the constant beginning of a counter's name; capitals
     "missing.": ("down.SOURCE", "idle.SOURCE", "slow.SOURCE"),
     "obs.": ("SOURCE",),
     "refused.": ("LINK.malformed", "LINK.version", "LINK.oversized"),
+    "refused.obs.": ("changed", "name-taken", "too-many-sources", "unknown-stream"),
     "resets.": get_args(ResetKind),
     "sent.": MESSAGES,
     "sets.": get_args(SetReason),

@@ -234,6 +234,38 @@ def test_a_wild_promise_is_refused_and_counted(fusion, live, wait_for):
     wait_for(lambda: fusion.count("refused.obs.wild-bound") == 1)
 
 
+@pytest.mark.parametrize("streams", [[], ["cam1"] * 1000, ["cam9"]])
+def test_a_ping_that_is_no_registration_is_refused_and_counted_and_fusion_lives(fusion, live, wait_for, streams):
+    live.push(ping("rogue", streams=streams))
+    wait_for(lambda: fusion.count("refused.obs.unknown-stream") + fusion.count("refused.obs.malformed") == 1)
+    live.push(skip("rogue", 0, 0, seq=0))
+    wait_for(lambda: fusion.count("skips.unregistered") == 1)
+
+
+def test_a_source_that_comes_and_goes_without_end_does_not_fill_the_log(fusion, live, wait_for):
+    before = len(fusion.log())
+    for _ in range(500):
+        live.push(ping("text", state="starting"))
+        live.push(ping("text"))
+    wait_for(lambda: fusion.count("refused.obs.rate") > 900)
+    assert len(fusion.log()) - before < 10_000
+
+
+def test_observations_that_waited_when_their_source_left_are_counted_by_its_name(fusion, live, wait_for):
+    live.obs("face", 0, 1.0)
+    live.push(Bye(source="face", instance="i1"))
+    live.push(Bye(source="text", instance="i1"))
+    live.say_state("ended")
+    live.say_state("starting", epoch=EPOCH + 1)
+    wait_for(lambda: fusion.count("fused.face") == 1)
+
+
+def test_a_trigger_by_hand_is_no_measure_of_how_long_triggers_take(fusion, live, ask, wait_for):
+    fusion.ask("trigger", stream="cam1", t_ns=400 * MS)
+    wait_for(lambda: fusion.status()["outbox"] == 1)
+    assert "capture_to_trigger" not in str(ask("fusion", "metrics")["histograms"])
+
+
 def test_a_skip_is_counted_by_frames(fusion, live, wait_for):
     live.push(skip("text", 0, 3, seq=0))
     wait_for(lambda: fusion.count("skips.text") == 4)
@@ -370,6 +402,12 @@ def test_a_window_that_is_given_goes_before_the_preset():
 def test_the_documents_late_threshold_becomes_the_lateness_beyond_the_window():
     params = align_params(FusionConfig(window_ns=Duration(100 * MS), late_arrival_threshold=1.5), "realtime")
     assert (params.window_ns, params.allowed_lateness_ns) == (100 * MS, 50 * MS)
+
+
+def test_of_a_stream_that_is_read_as_fast_as_can_be_only_its_own_word_moves_time():
+    params = align_params(FusionConfig(), "fast")
+    assert params.jump_confirm == 0
+    assert min(params.future_guard_ns, params.reset_backstep_ns) > 10 * 365 * 86_400 * 1_000_000_000
 
 
 def test_each_stream_has_a_fusion_of_its_own():

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visualpath.core.frame_ledger import HORIZON, FrameLedger
+from visualpath.core.frame_ledger import HORIZON, MAX_EARLY, FrameLedger
 
 
 def ledger(*sources, epoch=3, stride=1, phase=0):
-    made = FrameLedger()
+    made = FrameLedger(max_sources=4)
     made.published(epoch, None)
     for source in sources:
         made.join(source, stride, phase)
@@ -97,7 +97,7 @@ def test_in_a_new_epoch_counting_starts_with_its_first_frame():
 
 
 def test_who_hears_of_a_stream_in_its_middle_owes_only_what_comes_then():
-    made = FrameLedger()
+    made = FrameLedger(max_sources=4)
     made.join("face", 1, 0)
     made.published(3, 99)
     made.published(3, 100)
@@ -125,7 +125,7 @@ def test_a_frame_that_is_too_old_is_given_up_before_the_end():
 
 def test_a_wild_frame_id_is_not_believed():
     made = ledger("face")
-    made.spoke("face", 3, 0, 2**62)
+    made.spoke("face", 3, 0, 10 * HORIZON)
     made.published(3, 1)
     assert made.settle() == [("face", 2)]
 
@@ -134,6 +134,36 @@ def test_a_stream_that_claims_to_be_far_ahead_costs_no_time_and_no_memory():
     made = ledger("face")
     say(made, 5)
     assert made.published(3, 2**62) == [("face", 2**62 - HORIZON)]
+
+
+def test_wild_epochs_of_one_source_do_not_shut_out_the_words_of_another():
+    made = ledger("rogue", "face")
+    for _ in range(10_000):
+        say(made, 0, source="rogue", epoch=2**62)
+    say(made, 0, source="face", epoch=4)
+    made.published(4, 0)
+    assert made.settle() == [("rogue", 1)]
+
+
+def test_a_word_about_a_wild_epoch_is_forgotten_when_there_are_too_many():
+    made = ledger("face")
+    say(made, *range(1000), epoch=4)
+    made.published(4, 999)
+    assert made.settle() == [("face", 1000 - MAX_EARLY)]
+
+
+def test_no_more_sources_are_kept_than_there_may_be():
+    made = ledger(*(f"s{n}" for n in range(9)))
+    made.published(3, 0)
+    assert made.settle() == [(f"s{n}", 1) for n in range(4)]
+
+
+def test_a_source_that_comes_back_with_another_share_begins_anew():
+    made = ledger("face")
+    made.published(3, 9)
+    made.join("face", 2, 0)
+    made.published(3, 11)
+    assert made.settle() == [("face", 1)]
 
 
 def test_the_silence_of_one_is_not_that_of_another():

@@ -3,6 +3,7 @@
 import hashlib
 
 import msgpack
+import msgspec
 import pytest
 
 from visualpath_protocol.codec import Codec, encode
@@ -169,9 +170,10 @@ def test_an_unknown_word_of_a_closed_list_is_refused():
         over_the_wire(Ping(**{**PING, "state": "sleepy"}))
 
 
-def test_the_stride_of_a_source_is_at_least_1():
+@pytest.mark.parametrize("share", [{"stride": 0}, {"stride": 3, "phase": 3}, {"phase": 1}, {"stride": -1}])
+def test_a_source_that_looks_at_no_frame_is_refused(share):
     with pytest.raises(MalformedMessage):
-        over_the_wire(Ping(**PING, stride=0))
+        CODEC.decode(msgspec.msgpack.encode({"t": "PING", "v": 1, **PING, **share}))
 
 
 def test_messages_are_frozen():

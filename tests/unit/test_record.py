@@ -80,7 +80,7 @@ def test_inputs_that_are_no_messages_of_the_wire_are_kept(scene, message):
 def test_a_head_says_what_decisions_are_made_of(scene):
     (head,), _ = read(scene)
     assert head.fusion_config() == scene.config.fusion
-    assert head.streams["cam1"].setup.expected == ["face", "text"]
+    assert head.streams["cam1"].setup.expected == {"face": (1, 0), "text": (1, 0)}
     assert (head.number, head.lost) == (0, 0)
 
 

@@ -13,6 +13,7 @@ from visualpath.core.stream_fusion import (
     SourceDown,
     StreamFusion,
     Tick,
+    Unreported,
     WildBound,
 )
 from visualpath.core.trigger import EvidenceItem, Trigger
@@ -191,7 +192,7 @@ def test_a_stride_is_not_waited_for(bench):
 
 
 def test_a_configured_source_that_never_comes_counts_as_missing_because_it_is_down():
-    bench = Bench(expected=["face", "text"])
+    bench = Bench(expected={"face": (1, 0), "text": (1, 0)})
     bench.up("face")
     bench.obs("face", 0, epoch=0)
     assert bench.fusion.sets[0].missing == ("text",)
@@ -262,6 +263,34 @@ def test_a_frame_that_its_replica_skips_is_skipped(replicas):
     assert (replicas.fusion.sets[0].missing, replicas.fusion.sets[0].skipped) == ((), ("face",))
 
 
+def test_a_replica_that_has_not_come_yet_is_missing_only_in_its_own_frames():
+    bench = Bench(expected={"face-0": (2, 0), "face-1": (2, 1)})
+    bench.up("face-1", stride=2, phase=1)
+    bench.obs("face-1", 1, epoch=0)
+    assert bench.of(Fused)[0].missing == {}
+
+
+def test_a_group_is_missing_or_skipped_only_if_none_of_it_reported():
+    bench = Bench(group_of=lambda source: "face" if source.startswith("face") else source)
+    bench.state()
+    bench.up("face-0", "face-1", "text")
+    bench.obs("face-0", 0, now=0)
+    bench.skip("face-1", 0, 0)
+    bench.obs("face-0", 1, now=0)
+    bench.tick(200 * MS)
+    assert [(frame.missing, frame.skipped) for frame in bench.fusion.sets] == [(("text",), ()), (("text",), ())]
+
+
+def test_a_group_with_one_member_missing_and_one_skipped_is_missing():
+    bench = Bench(group_of=lambda source: "face" if source.startswith("face") else source)
+    bench.state()
+    bench.up("face-0", "face-1", "text")
+    bench.skip("face-1", 0, 0)
+    bench.obs("text", 0, now=0)
+    bench.tick(200 * MS)
+    assert (bench.fusion.sets[0].missing, bench.fusion.sets[0].skipped) == (("face",), ())
+
+
 # Promises -------------------------------------------------------------------------------------------
 
 
@@ -284,6 +313,19 @@ def test_a_bound_of_an_observation_far_ahead_is_not_believed_either(bench):
 def test_a_bound_may_run_ahead_with_the_clock_after_a_pause_of_the_stream(bench):
     bench.up("face", "text")
     bench.bound("text", 60_900 * MS, now=60_000 * MS)
+    assert bench.of(WildBound) == []
+
+
+def test_a_bound_of_another_epoch_is_no_matter_of_this_one(bench):
+    bench.up("face", "text")
+    bench.bound("text", 10**18, epoch=2, now=900 * MS)
+    assert bench.of(WildBound) == []
+
+
+def test_in_a_new_epoch_a_bound_is_not_measured_by_the_frames_of_the_old_one(bench):
+    bench.up("face", "text")
+    bench.feed(StreamState(stream="cam1", epoch=4, state="starting"), 900 * MS)
+    bench.bound("text", 10**12, epoch=4, now=900 * MS)
     assert bench.of(WildBound) == []
 
 
@@ -437,6 +479,29 @@ def test_of_a_source_with_a_stride_only_its_own_frames_of_a_run_are_handed_on(be
     assert handed_on == [1, 4, 7, 10]
 
 
+def test_of_a_long_skip_with_a_stride_the_newest_of_its_own_frames_are_handed_on(bench):
+    bench.up("text", stride=3, phase=1)
+    handed_on = []
+    bench.stream._aligner.skip = lambda source, frame_id, *_, **__: handed_on.append(frame_id) or []
+    bench.skip("text", 1, 3001)
+    assert handed_on == list(range(3001 - 3 * (MAX_SKIPPED_AT_ONCE - 1), 3002, 3))
+
+
+# Silence --------------------------------------------------------------------------------------------
+
+
+def test_frames_of_which_a_source_said_nothing_are_told_at_the_end():
+    bench = Bench()
+    bench.feed(StreamState(stream="cam1", epoch=3, state="starting"), 0)
+    bench.up("face", "text")
+    for frame_id in range(5):
+        bench.obs("face", frame_id)
+    bench.skip("text", 0, 2)
+    bench.state("ended", now=0)  # its word: the last frame is 9
+    bench.tick(QUIET_NS)
+    assert bench.of(Unreported) == [Unreported("face", 5), Unreported("text", 7)]
+
+
 # The end --------------------------------------------------------------------------------------------
 
 
@@ -477,6 +542,15 @@ def test_what_waits_at_the_end_is_fused(bench):
     bench.state("ended", now=0)
     assert len(bench.tick(QUIET_NS)) == 1
     assert bench.of(Fused)[0].aligned.reason == "close"
+
+
+def test_an_epoch_that_begins_before_the_quiet_time_is_over_is_not_closed(bench):
+    bench.up("face", "text")
+    bench.state("ended", now=0)
+    bench.state("live", epoch=4, now=500 * MS)
+    bench.obs("face", 0, epoch=4, now=QUIET_NS - 1)
+    bench.tick(QUIET_NS)
+    assert bench.fusion.sets == []
 
 
 def test_a_stream_that_begins_anew_is_not_drained(bench):
@@ -538,6 +612,45 @@ def test_a_fusion_that_raises_costs_the_decision_and_nothing_else():
     assert bench.obs("face", 0) == []
     assert bench.of(FusionFailed) == [FusionFailed(0, "RuntimeError: no model")]
     assert len(bench.of(Fused)) == 1
+
+
+@pytest.mark.parametrize("method", ["reset", "resume", "doubts"])
+def test_a_plug_in_that_raises_at_a_new_epoch_costs_no_frame(method):
+    fusion = ScriptedFusion()
+    setattr(fusion, method, lambda *_: 1 / 0)
+    bench = Bench({"smile": (3, 0)}, fusion)
+    bench.feed(StreamState(stream="cam1", epoch=3, state="live", fps=30.0), 0)
+    bench.up("face")
+    bench.obs("face", 0)
+    assert [failed.detail for failed in bench.of(FusionFailed)] == ["ZeroDivisionError: division by zero"]
+    assert len(bench.of(Fused)) == 1
+
+
+def test_of_triggers_with_one_that_is_none_the_others_count(bench):
+    bench.fusion.fire_on[2] = (moment("good"), None, moment("unread"))
+    bench.up("face")
+    assert [trig.label for trig in bench.obs("face", 2)] == ["good"]
+    assert len(bench.of(FusionFailed)) == 1
+    assert bench.stream.firings.keys() == {"good"}
+
+
+def test_an_error_whose_text_cannot_be_had_is_an_error_all_the_same(bench):
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def fail(_frame):
+        raise Mute
+
+    bench.fusion.update = fail
+    bench.up("face")
+    bench.obs("face", 0)
+    assert bench.of(FusionFailed) == [FusionFailed(0, "Mute: (its text cannot be had: RuntimeError)")]
+
+
+def test_an_absurd_frame_rate_is_no_defect(bench):
+    bench.feed(StreamState(stream="cam1", epoch=4, state="live", fps=1e-300), 0)
+    assert bench.stream.epoch == 4
 
 
 def test_a_firing_of_this_run_keeps_its_cooldown_when_time_jumps_within_the_epoch(bench):

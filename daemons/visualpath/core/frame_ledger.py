@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+MAX_EARLY = 256
+"""Words of one source about an epoch that the stream has not announced yet."""
+
 HORIZON = 4096
 """Frames after which nobody speaks of one any more; also how far ahead of the stream's own word a source may speak."""
 
@@ -23,6 +26,7 @@ class _Account:
     phase: int
     done: int = 0
     said: set[int] = field(default_factory=set)
+    early: list[tuple[int, int, int]] = field(default_factory=list)
 
     def begin(self, frame_id: int) -> None:
         """The first frame that counts is the source's first from this one on."""
@@ -30,8 +34,7 @@ class _Account:
         self.said.clear()
 
     def say(self, first: int, last: int) -> None:
-        first = max(first, self.done, last - HORIZON * self.stride)
-        self.said.update(range(self._own_from(first), last + 1, self.stride))
+        self.said.update(range(self._own_from(max(first, self.done)), last + 1, self.stride))
         while self.done in self.said:
             self.said.remove(self.done)
             self.done += self.stride
@@ -51,17 +54,19 @@ class _Account:
 
 
 class FrameLedger:
-    """Counts the silence of all sources of one stream."""
+    """Counts the silence of the sources of one stream, at most `max_sources` of them: the first that come."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_sources: int) -> None:
+        self._max_sources = max_sources
         self._epoch = 0
         self._next = 0  # first frame of the epoch that is not published yet, as far as is known
         self._accounts: dict[str, _Account] = {}
-        self._early: list[tuple[str, int, int, int]] = []
 
     def join(self, source: str, stride: int, phase: int) -> None:
         """A source is there; one that was there before goes on where it was."""
         known = self._accounts.get(source)
+        if known is None and len(self._accounts) >= self._max_sources:
+            return
         if known is None or (known.stride, known.phase) != (stride, phase):
             account = self._accounts[source] = _Account(stride, phase)
             account.begin(self._next)
@@ -72,10 +77,9 @@ class FrameLedger:
         if account is None or epoch < self._epoch:
             return
         if epoch > self._epoch:  # the stream's own word comes by another way
-            if len(self._early) < HORIZON:
-                self._early.append((source, epoch, first, last))
-            return
-        if last < self._next + HORIZON:
+            if len(account.early) < MAX_EARLY:
+                account.early.append((epoch, first, last))
+        elif last < self._next + HORIZON:
             account.say(first, last)
 
     def published(self, epoch: int, last_frame_id: int | None) -> Silence:
@@ -88,11 +92,11 @@ class FrameLedger:
             silence = self.settle()
             first_word = self._epoch == 0
             self._epoch, self._next = epoch, upcoming
-            for account in self._accounts.values():
+            for source, account in self._accounts.items():
                 account.begin(upcoming if first_word else 0)
-            early, self._early = self._early, []
-            for said in early:
-                self.spoke(*said)
+                early, account.early = account.early, []
+                for said in early:
+                    self.spoke(source, *said)
         self._next = max(self._next, upcoming)
         return silence + self._close(self._next - HORIZON)
 

@@ -18,6 +18,7 @@ from visualpath.core.observation import Observation
 from visualpath.core.trigger import Trigger
 from visualpath_protocol.clock import NS_PER_S
 from visualpath_protocol.messages import (
+    COUNT_MAX,
     TEXT_MAX,
     Bound,
     Evidence,
@@ -34,6 +35,8 @@ from visualpath_protocol.messages import (
 
 MAX_SKIPPED_AT_ONCE = 256
 """Only the newest frames of a long skip matter: the aligner keeps no more."""
+
+NOBODY: Mapping[str, tuple[int, int]] = {}
 
 Firings = dict[str, tuple[int, int]]
 """By label: epoch and t_end_ns of the last firing."""
@@ -125,7 +128,7 @@ class StreamFusion:
         params: of the aligner.
         fusion: the decision, an object of this stream's own.
         firings: the last firing of each label, from before a restart; kept up to date.
-        expected: configured sources: one which never comes counts as missing.
+        expected: configured sources, with stride and phase: one which never comes counts as missing.
         group_of: the name by which the decision knows a source: replicas of one extractor are one to it.
         now: monotonic ns.
     """
@@ -136,7 +139,7 @@ class StreamFusion:
         params: AlignParams,
         fusion: BaseFusion,
         firings: Firings,
-        expected: Iterable[str] = (),
+        expected: Mapping[str, tuple[int, int]] = NOBODY,
         group_of: Callable[[str], str] = str,
         now: int = 0,
     ) -> None:
@@ -147,17 +150,18 @@ class StreamFusion:
         self.fusion = fusion
         self.firings = firings
         self._aligner = Aligner(params)
-        self._ledger = FrameLedger()
+        self._ledger = FrameLedger(params.max_sources)
         self._group_of = group_of
         self._presence: dict[str, str] = {}
         self._strides: dict[str, int] = {}
+        self._max_sources = params.max_sources
         self._guard_ns = params.future_guard_ns
         self._now = now
         self._newest: tuple[int, int] | None = None  # event time of the newest frame known, and since when
         self._quiet_ns = params.window_ns + params.idle_timeout_ns
         self._close_at: int | None = None
-        for source in expected:
-            self._aligner.source_up(source, now)
+        for source, (stride, phase) in expected.items():
+            self._aligner.source_up(source, now, stride=stride, phase=phase)
             self._aligner.source_down(source, now)
         self._feeders: Mapping[type[Message], Callable[[Any, int], list[Outcome]]] = {
             Obs: self._obs,
@@ -228,8 +232,9 @@ class StreamFusion:
         return outcomes
 
     def _source_up(self, ping: Ping, now: int) -> list[Outcome]:
-        self._presence[ping.source] = "up"
-        self._strides[ping.source] = ping.stride
+        if ping.source in self._strides or len(self._strides) < self._max_sources:
+            self._presence[ping.source] = "up"
+            self._strides[ping.source] = ping.stride
         self._ledger.join(ping.source, ping.stride, ping.phase)
         return self._decide(
             self._aligner.source_up(
@@ -238,7 +243,8 @@ class StreamFusion:
         )
 
     def _source_down(self, down: SourceDown, now: int) -> list[Outcome]:
-        self._presence[down.source] = "down"
+        if down.source in self._strides:
+            self._presence[down.source] = "down"
         return self._decide(self._aligner.source_down(down.source, now))
 
     def _stream_state(self, state: StreamState, now: int) -> list[Outcome]:
@@ -251,9 +257,10 @@ class StreamFusion:
             self._close_at = now + self._quiet_ns
         outcomes: list[Outcome] = []
         if state.epoch > self.epoch and state.fps:
-            outcomes += map(Doubt, self.fusion.doubts(round(NS_PER_S / state.fps)))
+            frame_ns = round(min(NS_PER_S / state.fps, COUNT_MAX))
+            outcomes += self._guarded(lambda: map(Doubt, self.fusion.doubts(frame_ns)))
         outcomes += self._decide(self._aligner.epoch(state.epoch, now))
-        self._begin(state.epoch)
+        outcomes += self._begin(state.epoch)
         outcomes += starmap(Unreported, self._ledger.published(state.epoch, state.last_frame_id))
         if state.last_t_ns is not None and state.epoch == self.epoch:
             self._saw(state.last_t_ns)
@@ -278,21 +285,30 @@ class StreamFusion:
                 self._presence[output.source] = "up"
             elif isinstance(output, Reset) and output.kind != "epoch":
                 self._newest = None
-                self._restart_fusion()
+                outcomes += self._restart_fusion()
         return outcomes
 
     def _fuse(self, aligned: AlignedSet) -> list[Outcome]:
         self.frames_fused += 1
         obs: list[Obs] = list(aligned.payloads.values())
         epoch = obs[0].epoch
-        self._begin(epoch)
+        outcomes = self._begin(epoch)
         self._saw(aligned.t_ns)
-        outcomes: list[Outcome] = [Fused(epoch, aligned, {who: self._why_missing(who) for who in aligned.missing})]
+        outcomes.append(Fused(epoch, aligned, {who: self._why_missing(who) for who in aligned.missing}))
+        frame = self._frame(aligned, obs)
+        outcomes += self._guarded(
+            lambda: (self._trig(trigger, epoch) for trigger in self.fusion.update(frame).triggers), aligned.frame_id
+        )
+        return outcomes
+
+    def _guarded(self, ask: Callable[[], Iterable[Outcome]], frame_id: int = -1) -> list[Outcome]:
+        """A plug-in's failure costs what it was asked for, never the daemon; what it gave before counts."""
+        outcomes: list[Outcome] = []
         try:
-            result = self.fusion.update(self._frame(aligned, obs))
-            outcomes += [self._trig(trigger, epoch) for trigger in result.triggers]
-        except Exception as error:  # a plug-in's failure costs this frame's decision, never the daemon
-            outcomes.append(FusionFailed(aligned.frame_id, f"{type(error).__name__}: {error}"))
+            for outcome in ask():
+                outcomes.append(outcome)  # one by one: what came before a failure stays
+        except Exception as error:
+            outcomes.append(FusionFailed(frame_id, f"{type(error).__name__}: {_text_of(error)}"))
         return outcomes
 
     def _frame(self, aligned: AlignedSet, obs: list[Obs]) -> FrameObservations:
@@ -317,22 +333,27 @@ class StreamFusion:
         if self._newest is None or t_ns > self._newest[0]:
             self._newest = t_ns, self._now
 
-    def _begin(self, epoch: int) -> None:
-        if epoch > self.epoch:
-            self.epoch = epoch
-            self._newest = None
-            self._restart_fusion()
+    def _begin(self, epoch: int) -> list[Outcome]:
+        if epoch <= self.epoch:
+            return []
+        self.epoch = epoch
+        self._newest = None
+        return self._restart_fusion()
 
-    def _restart_fusion(self) -> None:
+    def _restart_fusion(self) -> list[Outcome]:
         """Nothing that was seen before counts any more, but cooldowns of this epoch do."""
-        self.fusion.reset()
-        for label, (fired_epoch, t_end_ns) in self.firings.items():
-            if fired_epoch == self.epoch:
-                self.fusion.resume(label, t_end_ns)
+
+        def restart() -> Iterable[Outcome]:
+            self.fusion.reset()
+            for label, (fired_epoch, t_end_ns) in self.firings.items():
+                if fired_epoch == self.epoch:
+                    self.fusion.resume(label, t_end_ns)
+            return ()
+
+        return self._guarded(restart)
 
     def _trig(self, trigger: Trigger, epoch: int) -> Trig:
-        self.firings[trigger.label] = epoch, trigger.t_end_ns
-        return Trig(
+        trig = Trig(
             trig_id=make_trig_id(self.stream, epoch, trigger.label, trigger.t_start_ns),
             stream=self.stream,
             epoch=epoch,
@@ -347,6 +368,15 @@ class StreamFusion:
             ],
             metadata=trigger.metadata,
         )
+        self.firings[trigger.label] = epoch, trigger.t_end_ns
+        return trig
+
+
+def _text_of(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception as worse:
+        return f"(its text cannot be had: {type(worse).__name__})"
 
 
 def _observations(obs: Obs, source: str) -> list[Observation[Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from visualpath.core.errors import CommandError, StorageError
-from visualpath.core.stream_fusion import ByHand, Input, SourceDown, StreamFusion, Tick
+from visualpath.core.stream_fusion import MAX_SKIPPED_AT_ONCE, ByHand, Input, SourceDown, StreamFusion, Tick
 from visualpath.fusion.events import about_change, about_obs, about_skip
 from visualpath.fusion.outbox import Outbox, load_firings, outbox_path
 from visualpath.fusion.outcomes import Outcomes
@@ -94,10 +94,19 @@ class FusionDaemon:
         now = mono_ns()
         if isinstance(message, (Obs, Skip, Bound)):
             self._on_source_message(message, parts[-1], now)
-        elif isinstance(message, Ping):
-            self._apply(self._sources.heard(message, now), now)
         elif message is not None:
+            self._on_sign(message, now)
+
+    def _on_sign(self, message: Ping | Bye, now: int) -> None:
+        if not self._sources.admits_sign(message.source, now):
+            self._service.refusals.add("refused.obs.rate", message)
+        elif isinstance(message, Bye):
             self._apply(self._sources.leave(message.source, message.instance), now)
+        else:
+            try:
+                self._apply(self._sources.heard(message, now), now)
+            except CommandError as error:
+                self._service.refusals.add(f"refused.obs.{error.code}", error)
 
     def _on_source_message(self, message: Obs | Skip | Bound, raw: bytes, now: int) -> None:
         stream = self._streams.get(message.stream)
@@ -108,20 +117,21 @@ class FusionDaemon:
             self._service.refusals.add("refused.obs.name-taken", message)
             return
         self._apply(self._sources.account(message.source, message.stream, message.seq, now), now)
-        self._count(message)
-        if self._sources.admits(message.source, now):
+        frames = self._sources.frames_in(message) if isinstance(message, Skip) else 1
+        self._count(message, frames)
+        if self._sources.admits(message.source, now, min(frames, MAX_SKIPPED_AT_ONCE)):
             self._feed(stream, message, now, raw)
         else:
             self._service.refusals.add("dropped.rate" if isinstance(message, Obs) else "refused.obs.rate", message)
 
-    def _count(self, message: Obs | Skip | Bound) -> None:
+    def _count(self, message: Obs | Skip | Bound, frames: int) -> None:
         counters = self._service.counters
         source = self._sources.counted_name(message.source)
         if isinstance(message, Obs):
             counters[f"obs.{source}"] += 1
             self._outcomes.tell("obs", partial(about_obs, message))
         elif isinstance(message, Skip):
-            counters[f"skips.{source}"] += self._sources.frames_in(message)
+            counters[f"skips.{source}"] += frames
             self._outcomes.tell("skip", partial(about_skip, message))
 
     def _on_stream_state(self, parts: Parts) -> None:
@@ -146,7 +156,7 @@ class FusionDaemon:
         except msgspec.ValidationError as error:
             raise CommandError("malformed", f"no registration: {error}") from error
         now = mono_ns()
-        self._apply(self._sources.register(ping, now), now)
+        self._apply(self._sources.heard(ping, now), now)
         return {"accepted": ping.source}
 
     def _trigger_by_hand(self, args: dict[str, Any]) -> dict[str, Any]:

@@ -30,8 +30,8 @@ class Outcomes:
         self._counters = service.counters
         self._sources = sources
         self._outbox = outbox
-        self._captured = "", -1, 0
-        """Stream and frame_id of the last set, and when its frame was captured, monotonic ns."""
+        self._captured_ns: int | None = None
+        """When the frame of the set that is acted on was captured, monotonic ns."""
         self._trig_codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
         self._actions: Mapping[type, Callable[[str, Any], None]] = {
             Fused: self._fused,
@@ -50,6 +50,7 @@ class Outcomes:
     def act(self, stream: str, outcomes: list[Outcome], took_ns: int) -> None:
         """Do all that follows from them; `took_ns` is how long deciding took."""
         trace = self._service.trace
+        self._captured_ns = None
         for outcome in outcomes:
             self._actions[type(outcome)](stream, outcome)
             if trace.level:
@@ -70,7 +71,7 @@ class Outcomes:
         for source, why in fused.missing.items():
             counters[f"missing.{why}.{source}"] += 1
         obs: Obs = next(iter(aligned.payloads.values()))
-        self._captured = stream, obs.frame_id, obs.mono_ns
+        self._captured_ns = obs.mono_ns
         observe = self._service.histograms.observe
         observe("hold", aligned.hold_ns, stream=stream)
         observe("capture_to_set", mono_ns() - obs.mono_ns, stream=stream)
@@ -79,9 +80,8 @@ class Outcomes:
     def _trig(self, stream: str, trig: Trig) -> None:
         if not self._can_travel(trig):
             return
-        *frame, captured_ns = self._captured
-        if frame == [stream, trig.frame_id]:  # not of one by hand: that comes long after its frame
-            self._service.histograms.observe("capture_to_trigger", mono_ns() - captured_ns, stream=stream)
+        if self._captured_ns is not None:  # None of one by hand: that comes long after its frame
+            self._service.histograms.observe("capture_to_trigger", mono_ns() - self._captured_ns, stream=stream)
         self._counters["triggers"] += 1
         self._outbox.put(trig)
         self._service.emit("trigger", trig)

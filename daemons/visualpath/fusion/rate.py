@@ -6,18 +6,18 @@ from visualpath_protocol.clock import NS_PER_S
 
 
 class RateCap:
-    """Admits `per_s` messages a second, and as many at once after a second of silence. Pure; `now` is monotonic ns."""
+    """Admits `per_s` units a second, and as many at once after a second of silence. Pure; `now` is monotonic ns."""
 
     def __init__(self, per_s: int, now: int) -> None:
         self._per_s = per_s
         self._full_at = now
 
-    def admits(self, now: int) -> bool:
-        """Take one message, if there is room for it.
+    def admits(self, now: int, units: int = 1) -> bool:
+        """Take so many units, if there is room for them.
 
-        The bucket is kept as the time at which it will be full again: each message moves that by 1 / rate.
+        The bucket is kept as the time at which it will be full again: each unit moves that by 1 / rate.
         """
-        full_at = max(self._full_at, now) + NS_PER_S // self._per_s
+        full_at = max(self._full_at, now) + units * NS_PER_S // self._per_s
         if full_at - now > NS_PER_S:
             return False
         self._full_at = full_at

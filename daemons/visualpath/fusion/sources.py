@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from visualpath.core.errors import CommandError
 from visualpath.fusion.rate import RateCap
 from visualpath_protocol import PROTOCOL_MAJOR, PROTOCOL_VERSION
@@ -23,6 +25,18 @@ LEFT = "left"
 
 MAX_SOURCES = 64
 """As many as the aligner takes."""
+
+MAX_NAMES = 4 * MAX_SOURCES
+"""Sources that have counters of their own; peers could invent any number."""
+
+SIGNS_PER_S = 20
+"""PINGs and BYEs of one source; two a second are usual. Each may be a change that is logged."""
+
+NEW_SIGNS_PER_S = 100
+"""PINGs of all that are not known, together: as after a restart of fusion."""
+
+FIXED = ("version", "streams", "ordered", "stride", "phase", "expected")
+"""Fields of a PING that hold for the life of an instance."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,7 @@ class _Source:
     ping: Ping
     heard_ns: int
     rate: RateCap
+    signs: RateCap
     up: bool = False
     next_seq: dict[str, int] = field(default_factory=dict)
 
@@ -59,8 +74,8 @@ class Sources:
     Args:
         streams: names of the configured streams.
         hang_timeouts_ns: by source name, how long one inference may take; default 10 s.
-        max_rate: messages a second that a source may send for each of its streams; those of all that never
-            registered count together.
+        max_rate: OBS, BOUND and skipped frames a second that a source may send for each of its streams; those of
+            all that never registered count together.
     """
 
     def __init__(self, streams: Iterable[str], hang_timeouts_ns: Mapping[str, int], max_rate: int) -> None:
@@ -68,39 +83,50 @@ class Sources:
         self._hang_timeouts_ns = hang_timeouts_ns
         self._max_rate = max_rate
         self._unregistered = RateCap(max_rate, 0)
+        self._new_signs = RateCap(NEW_SIGNS_PER_S, 0)
         self._sources: dict[str, _Source] = {}
+        self._names: set[str] = set()
         self.lost: Counter[str] = Counter()
         """Messages that never came, by source, as their sequence numbers show."""
 
-    def register(self, ping: Ping, now: int) -> list[Change]:
-        """Take a source.
+    def heard(self, ping: Ping, now: int) -> list[Change]:
+        """Take a source at its registration or any PING, which is a complete one.
 
         Raises:
-            CommandError: `version`, `name-taken` or `unknown-stream`.
+            CommandError: it is not taken: `version`, `name-taken`, `unknown-stream`, `malformed`, `changed` or
+                `too-many-sources`.
         """
-        if ping.version.split(".")[0] != str(PROTOCOL_MAJOR):
-            raise CommandError("version", f"{ping.source} speaks protocol {ping.version}, fusion {PROTOCOL_VERSION}")
-        unknown = sorted(set(ping.streams) - self._streams)
-        if unknown:
-            raise CommandError("unknown-stream", f"{ping.source} wants {', '.join(unknown)}", "not in fusion's config")
-        if self._other_instance_lives(ping, now):
-            raise CommandError("name-taken", f"another live instance is called {ping.source}", "stop it or rename one")
-        if not self._has_room(ping.source):
-            raise CommandError("too-many-sources", f"{MAX_SOURCES} sources live already", "stop one")
-        return self.heard(ping, now)
-
-    def heard(self, ping: Ping, now: int) -> list[Change]:
-        """A PING is a complete registration; one of a second live instance, or of one source too many, is ignored."""
-        if self._other_instance_lives(ping, now) or not self._has_room(ping.source):
-            return []
+        self._check(ping, now)
         changes: list[Change] = []
         source = self._sources.get(ping.source)
         if source is None or source.ping.instance != ping.instance:
             changes = self._settle(source, now) if source is not None else []
-            source = self._sources[ping.source] = _Source(ping, now, RateCap(self._max_rate * len(ping.streams), now))
-        source.ping, source.heard_ns = ping, now
+            rate = RateCap(self._max_rate * len(ping.streams), now)
+            source = self._sources[ping.source] = _Source(ping, now, rate, RateCap(SIGNS_PER_S, now))
+            if len(self._names) < MAX_NAMES:
+                self._names.add(ping.source)
+        source.ping, source.heard_ns = msgspec.structs.replace(ping, counters={}), now
         self._count_lost_tail(source)
         return changes + self._settle(source, now)
+
+    def _check(self, ping: Ping, now: int) -> None:
+        if ping.version.split(".")[0] != str(PROTOCOL_MAJOR):
+            raise CommandError("version", f"{ping.source} speaks protocol {ping.version}, fusion {PROTOCOL_VERSION}")
+        unknown = sorted(set(ping.streams) - self._streams)
+        if unknown:
+            text = f"{ping.source} wants {', '.join(unknown[:3])}"
+            raise CommandError("unknown-stream", text, "not in fusion's config")
+        if not ping.streams or len(set(ping.streams)) < len(ping.streams):
+            raise CommandError("malformed", f"{ping.source} must name each of its streams once, and at least one")
+        if self._other_instance_lives(ping, now):
+            raise CommandError("name-taken", f"another live instance is called {ping.source}", "stop it or rename one")
+        known = self._sources.get(ping.source)
+        if known is not None and known.ping.instance == ping.instance:
+            changed = [name for name in FIXED if getattr(ping, name) != getattr(known.ping, name)]
+            if changed:
+                raise CommandError("changed", f"{ping.source} changed its {', '.join(changed)}", "start it anew")
+        if not self._has_room(ping.source):
+            raise CommandError("too-many-sources", f"{MAX_SOURCES} sources live already", "stop one")
 
     def accepts(self, source: str, instance: str) -> bool:
         """Whether messages of this instance are taken: not while another instance holds the name."""
@@ -109,7 +135,7 @@ class Sources:
 
     def counted_name(self, source: str) -> str:
         """The name to count a source's messages by: of those that never registered there may be any number."""
-        return source if source in self._sources else "unregistered"
+        return source if source in self._names else "unregistered"
 
     def frames_in(self, skip: Skip) -> int:
         """How many frames a SKIP is about: those of the run that the source looks at."""
@@ -128,10 +154,15 @@ class Sources:
         known.heard_ns = now
         return self._settle(known, now)
 
-    def admits(self, source: str, now: int) -> bool:
+    def admits(self, source: str, now: int, units: int = 1) -> bool:
         """Whether the source keeps to its rate: one that floods must not crowd the others out."""
         known = self._sources.get(source)
-        return (known.rate if known is not None else self._unregistered).admits(now)
+        return (known.rate if known is not None else self._unregistered).admits(now, units)
+
+    def admits_sign(self, source: str, now: int) -> bool:
+        """The same for its PINGs and BYEs."""
+        known = self._sources.get(source)
+        return (known.signs if known is not None else self._new_signs).admits(now)
 
     def leave(self, source: str, instance: str) -> list[Change]:
         """An orderly end."""
@@ -139,6 +170,8 @@ class Sources:
         if known is None or known.ping.instance != instance:
             return []
         del self._sources[source]
+        if source not in self._names:
+            self.lost.pop(source, None)
         return [Down(source, tuple(known.ping.streams), LEFT)] if known.up else []
 
     def expire(self, now: int) -> list[Change]:

@@ -21,12 +21,12 @@ class StreamSetup(msgspec.Struct, kw_only=True, frozen=True):
 
     Attributes:
         pace: of the stream.
-        expected: the sources that frames wait for.
+        expected: the sources that frames wait for, with stride and phase.
         groups: the name by which rules know a source, where it is another than its own.
     """
 
     pace: str
-    expected: list[str]
+    expected: dict[str, tuple[int, int]]
     groups: dict[str, str]
 
     def group_of(self, source: str) -> str:
@@ -39,7 +39,7 @@ def setup_of(config: Config, stream: str) -> StreamSetup:
     extractors = {name: config.extractors[name] for name in config.extractors_of(stream)}
     return StreamSetup(
         pace=config.streams[stream].pace,
-        expected=[name for name, extractor in extractors.items() if extractor.expected],
+        expected={name: (each.stride, each.phase) for name, each in extractors.items() if each.expected},
         groups={name: group for name in config.extractors if (group := config.group_of(name)) != name},
     )
 
@@ -78,7 +78,9 @@ def align_params(config: FusionConfig, pace: str) -> AlignParams:
         allowed_lateness_ns=round((config.late_arrival_threshold - 1) * config.window_ns),
         idle_timeout_ns=config.idle_timeout_ns,
     )
-    return replace(params, future_guard_ns=COUNT_MAX) if pace == "fast" else params
+    if pace != "fast":
+        return params
+    return replace(params, future_guard_ns=COUNT_MAX, reset_backstep_ns=COUNT_MAX, jump_confirm=0)
 
 
 def make_fusion(config: FusionConfig) -> BaseFusion:
