@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from visualpath_protocol.errors import MalformedMessage, OversizedMessage, VersionMismatch
-from visualpath_protocol.messages import Message
+from visualpath_protocol.messages import TEXT_MAX, Message
 from visualpath_protocol.version import PROTOCOL_MAJOR
 
 ARRAY_EXT_CODE = 1
@@ -64,19 +64,32 @@ def encode(message: Message) -> bytes:
     return _encode(message)
 
 
-def pack(value: Any) -> msgspec.Raw:
+def pack(value: Any, kind: Any) -> msgspec.Raw:
     """A part of a message in its wire form, to be placed in the message as it is; later changes do not reach it.
 
+    Args:
+        kind: the type of the message's field.
+
     Raises:
-        TypeError: a value that has no form on the wire.
+        TypeError: a value that has no form on the wire, or that no receiver takes for a `kind`.
     """
-    return msgspec.Raw(_encode(value))
+    packed = _encode(value)
+    try:
+        msgspec.msgpack.decode(packed, type=kind, ext_hook=_ext_hook)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise TypeError(f"nobody would take the value: {str(error)[:_ERROR_TEXT_MAX]}") from error
+    return msgspec.Raw(packed)
+
+
+def fit_text(text: str) -> str:
+    """What a field of type text takes: no UTF-8 becomes a question mark, and what is too long is cut off."""
+    return text[:TEXT_MAX].encode(errors="replace").decode()
 
 
 def _encode(value: Any) -> bytes:
     try:
         return _encoder.encode(value)
-    except (OverflowError, RecursionError) as error:
+    except (OverflowError, RecursionError, ValueError) as error:
         raise TypeError(f"the value does not go over the wire: {error}") from error
 
 

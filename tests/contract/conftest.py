@@ -2,16 +2,29 @@
 
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from textwrap import dedent
 
 import msgspec
 import pytest
 
 from visualpath_protocol.codec import Codec, encode
-from visualpath_protocol.messages import Bound, Bye, Command, ErrorBody, Obs, Ping, Reply, Skip
-from visualpath_protocol.sockets import CONTROL, OBSERVATIONS
+from visualpath_protocol.messages import (
+    Bound,
+    Bye,
+    Command,
+    ErrorBody,
+    FrameHeader,
+    Obs,
+    Ping,
+    Reply,
+    Skip,
+    StreamState,
+)
+from visualpath_protocol.sockets import CONTROL, HEADERS, OBSERVATIONS, topic
 
 OBS_CODEC = Codec(Obs, Skip, Bound, Ping, Bye, max_bytes=OBSERVATIONS.max_bytes)
+STREAM_CODEC = Codec(FrameHeader, StreamState, max_bytes=HEADERS.max_bytes)
 COMMAND_CODEC = Codec(Command, max_bytes=CONTROL.max_bytes)
 
 
@@ -23,6 +36,7 @@ PLUGIN = """
 
     from visualpath.core.extractor import BaseExtractor
     from visualpath.core.observation import Observation
+    from visualpath.extractor.reporter import Reporter
 
 
     class Scripted(BaseExtractor):
@@ -31,8 +45,12 @@ PLUGIN = """
         def extract(self, frame):
             if frame.frame_id in self.config.get("fails_at", []):
                 raise RuntimeError(f"cannot look at {frame.frame_id}")
+            if frame.frame_id in self.config.get("fails_unspeakably_at", []):
+                raise RuntimeError("\\udcff")
             if frame.frame_id in self.config.get("answers_wrongly_at", []):
                 return 42
+            if frame.frame_id in self.config.get("breaks_the_daemon_at", []):
+                Reporter.send_ping = None
             if frame.frame_id in self.config.get("holds_at", []):
                 while not Path(self.config["release"]).exists():
                     time.sleep(0.005)
@@ -48,6 +66,18 @@ PLUGIN = """
             return Observation(signals={"id": one.signals["id"]}, data={"box": one.data["box"] * 2})
 
 
+    class Heavy(BaseExtractor):
+        version = Path("2.0")
+
+        @classmethod
+        def load_models(cls, config):
+            while not Path(config["release"]).exists():
+                time.sleep(0.005)
+
+        def extract(self, frame):
+            return None
+
+
     class Fussy(BaseExtractor):
         def __init__(self, config=None):
             raise ValueError("threshold must be below 1")
@@ -60,6 +90,7 @@ ENTRY_POINTS = """
     [visualpath.extractors]
     scripted = scripted_plugin:Scripted
     follower = scripted_plugin:Follower
+    heavy = scripted_plugin:Heavy
     fussy = scripted_plugin:Fussy
     broken = broken_plugin:Broken
     stranger = pathlib:Path
@@ -150,3 +181,50 @@ class Fusion:
 def fake_fusion(links):
     """Play fusion to extractor daemons."""
     return Fusion(links)
+
+
+@dataclass
+class Watch:
+    """A subscriber to headers and states, and a second one to states alone, as clip daemon and fusion are."""
+
+    links: object
+    headers: list = field(default_factory=list)
+    states: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self._socket = self.links.connect(HEADERS, "frame-cam1")
+        for kind in "hs":
+            self._socket.subscribe(topic("cam1", kind))
+        self.second = self.links.connect(HEADERS, "frame-cam1")
+
+    def both(self):
+        """Let the second one subscribe, so that the stream has all it waits for."""
+        self.second.subscribe(topic("cam1", "s"))
+
+    def until(self, condition):
+        """Take messages until the condition on this object holds."""
+        deadline = time.monotonic() + 15
+        while not condition(self):
+            assert time.monotonic() < deadline, f"not in time: {len(self.headers)} headers, {self.states[-3:]}"
+            while self.second.poll(0):  # it subscribes anew, after a restart, only while somebody looks at it
+                self.second.recv_multipart()
+            if self._socket.poll(100):
+                message = STREAM_CODEC.decode(self._socket.recv_multipart()[-1])
+                (self.headers if isinstance(message, FrameHeader) else self.states).append(message)
+        return self
+
+    def ended(self):
+        return self.until(lambda _: self.states and self.states[-1].state == "ended")
+
+    def ids(self, epoch=1):
+        return [header.frame_id for header in self.headers if header.epoch == epoch]
+
+    def state_names(self):
+        """The states in the order they came, repetitions left out."""
+        names = [state.state for state in self.states]
+        return [name for n, name in enumerate(names) if n == 0 or names[n - 1] != name]
+
+
+@pytest.fixture
+def watch(links):
+    return Watch(links)

@@ -129,6 +129,25 @@ def test_of_instances_each_says_its_part(config, start, fake_fusion, camera):
     raise AssertionError("only one of the instances is heard")
 
 
+def test_at_the_stop_a_frame_that_waits_for_the_other_is_skipped_at_once(
+    write_config, start, fake_fusion, camera, counter, wait_for
+):
+    path = write_config("""
+        ring: {dir: ring, length: 30s}
+        streams: {cam1: {source: none.mp4}}
+        fusion: {window: 60s}
+        extractors: {probe: {plugin: scripted}, follower: {depends: [probe]}}
+    """)
+    daemon = start(path, "follower")
+    fake_fusion.accept()
+    camera.await_subscribers()
+    camera.frames(0, 0)
+    wait_for(lambda: counter("extractor-follower", "received") == 1)
+    assert daemon.stop() == 0
+    skip = about(fake_fusion, camera, 0)
+    assert (skip.reason, skip.detail) == ("backpressure", "stopped")
+
+
 # The tap ----------------------------------------------------------------------------------------
 
 

@@ -79,6 +79,13 @@ def test_pings_come_while_the_source_waits_to_be_accepted(start, fusion, camera)
     assert fusion.first(Ping).source == "probe"
 
 
+def test_a_version_that_is_no_text_is_shown_as_text(start, fusion, ask, release):
+    release.touch()
+    start("heavy")
+    fusion.receive_register()
+    assert ask("extractor-probe", "status")["extractor"]["version"] == "2.0"
+
+
 # Observations -----------------------------------------------------------------------------------
 
 
@@ -137,7 +144,7 @@ def test_a_failed_inference_is_a_skip_with_the_reason(running, fusion, camera):
     assert (skip.reason, skip.detail) == ("error", "RuntimeError: cannot look at 0")
 
 
-@pytest.mark.parametrize("trouble", ["fails_at", "answers_wrongly_at"])
+@pytest.mark.parametrize("trouble", ["fails_at", "fails_unspeakably_at", "answers_wrongly_at"])
 def test_a_failed_inference_does_not_end_the_daemon(running, fusion, camera, trouble):
     running(**{trouble: [0]})
     camera.frames(0, 0)
@@ -264,31 +271,73 @@ def test_an_orderly_stop_says_bye_and_ends_with_0(running, fusion):
     assert fusion.first(Bye).source == "probe"
 
 
-def test_bye_comes_while_an_inference_still_runs(running, fusion, camera):
+@pytest.fixture
+def stopping(running, fusion, camera, counter, wait_for):
+    """Start it, and tell it to stop when frame 0 is in work and frame 1 waits."""
     daemon = running(holds_at=[0])
     camera.frames(0, 0)
     fusion.first(Bound)
+    camera.frames(1, 1)
+    wait_for(lambda: counter("extractor-probe", "received") == 2)
     daemon.process.terminate()
-    fusion.first(Bye)
-    assert daemon.alive()
+    return daemon
 
 
-def test_a_stop_during_an_inference_that_ends_in_time_ends_with_0(running, fusion, camera, release):
-    daemon = running(holds_at=[0])
-    camera.frames(0, 0)
-    fusion.first(Bound)
-    daemon.process.terminate()
-    fusion.first(Bye)
+def test_at_the_stop_a_frame_that_waits_is_skipped_at_once(stopping, fusion):
+    skip = fusion.about(1)
+    assert (skip.reason, skip.detail, fusion.of(Obs)) == ("backpressure", "stopped", [])
+
+
+def test_after_the_stop_a_frame_that_comes_is_skipped_at_once(stopping, fusion, camera):
+    fusion.about(1)
+    camera.frames(2, 2)
+    skip = fusion.about(2)
+    assert (skip.reason, skip.detail, fusion.of(Obs)) == ("backpressure", "stopped", [])
+
+
+def test_after_the_stop_pings_say_stopping(stopping, fusion):
+    fusion.until(lambda f: "stopping" in [ping.state for ping in f.of(Ping)])
+    assert fusion.of(Bye) == []
+
+
+def test_a_stop_during_an_inference_that_ends_in_time_ends_with_its_obs_then_bye_and_0(stopping, fusion, release):
+    fusion.about(1)
     release.touch()
-    assert daemon.wait(4) == 0
+    fusion.first(Bye)
+    said = [type(message) for message in fusion.messages if not isinstance(message, Ping)]
+    assert said == [Bound, Skip, Obs, Bye]
+    assert stopping.wait(4) == 0
 
 
-def test_a_stop_during_an_inference_that_hangs_ends_when_patience_does(running, fusion, camera):
-    daemon = running(holds_at=[0])
+def test_a_stop_during_an_inference_that_hangs_ends_with_its_skip_then_bye_and_1(stopping, fusion):
+    fusion.first(Bye)
+    *_, skip, _ = [message for message in fusion.messages if not isinstance(message, Ping)]
+    assert (skip.first_frame_id, skip.reason, skip.detail) == (0, "error", "stopped in the middle of it")
+    assert stopping.wait() == 1
+    assert "ending without it" in stopping.log()
+
+
+def test_a_stop_during_an_inference_that_hangs_leaves_no_sockets(stopping, short_dir):
+    assert stopping.wait() == 1
+    assert [path.name for path in (short_dir / "run" / "extractor-probe").iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("holds_at", [[], [0]], ids=["while it waits", "during an inference"])
+def test_a_defect_of_the_thread_that_sends_ends_it_with_1(running, camera, holds_at):
+    daemon = running(breaks_the_daemon_at=[0], holds_at=holds_at)
     camera.frames(0, 0)
-    fusion.first(Bound)
-    assert daemon.stop(10) == 1
-    assert "ending without it" in daemon.log()
+    assert daemon.wait() == 1
+    assert "the I/O thread is stopped by a defect" in daemon.log()
+
+
+def test_a_stop_while_the_model_is_loaded_ends_without_a_registration(start, fusion, release):
+    daemon = start("heavy")
+    fusion.first(Ping)
+    daemon.process.terminate()
+    fusion.until(lambda f: "stopping" in [ping.state for ping in f.of(Ping)])
+    release.touch()
+    assert daemon.wait() == 0
+    assert not fusion._control.poll(0)
 
 
 def test_a_stop_before_fusion_is_there_ends_with_0(start, wait_for):

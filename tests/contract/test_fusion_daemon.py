@@ -382,7 +382,7 @@ def inside(write_config):
 )
 def test_a_plug_ins_trigger_that_nobody_could_read_is_refused_and_counted(inside, fields, counter):
     daemon, service = inside
-    daemon._outcomes.act("cam1", [msgspec.structs.replace(EXPECTED, **fields), EXPECTED], 0)
+    daemon._outcomes.act(daemon._streams["cam1"], [msgspec.structs.replace(EXPECTED, **fields), EXPECTED], 0)
     assert (service.counters[counter], service.counters["triggers"]) == (1, 1)
 
 

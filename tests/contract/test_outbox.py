@@ -395,6 +395,15 @@ def test_the_last_firing_of_each_label_is_kept(start, path):
     assert load_firings(path, "cam1") == {"smile": (3, 2_000_000_000), "frown": (3, 5_000_000_000)}
 
 
+def test_a_trigger_by_hand_is_kept_and_is_no_firing(start, path, wait_for):
+    box = start()
+    box.put(trig(2), fired=False)
+    box.stop()
+    assert load_firings(path, "cam1") == {}
+    again = start()
+    wait_for(lambda: again.pending == 1)
+
+
 def test_firings_stay_when_their_trigger_is_acknowledged(start, clip, path, wait_for):
     box = start()
     box.put(trig(2))

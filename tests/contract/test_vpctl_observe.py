@@ -164,6 +164,20 @@ def test_tail_shows_what_fusion_hears_and_makes_of_it(chain, vpctl):
     assert (by_kind["skip"]["reason"], by_kind["skip"]["source"]) == ("error", "face")
 
 
+def tailed(vpctl, *args):
+    """The daemons whose events `vpctl tail` shows, with the form of an OBS of each."""
+    lines = vpctl("--json", "tail", "--kind", "obs", "--seconds", "1.5", *args).stdout.splitlines()
+    return {event["daemon"]: "observations" in event["body"] for event in map(json.loads, lines)}
+
+
+def test_tail_shows_an_observation_once_as_fusion_says_it(chain, vpctl):
+    assert tailed(vpctl) == {"fusion": False}
+
+
+def test_tail_of_an_extractor_shows_what_it_says_itself(chain, vpctl):
+    assert tailed(vpctl, "--daemon", "extractor-face") == {"extractor-face": True}
+
+
 def test_tail_shows_only_the_kinds_asked_for(chain, vpctl):
     lines = vpctl("tail", "--kind", "skip", "--seconds", "1.5").stdout.splitlines()
     assert lines

@@ -2,15 +2,17 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import msgpack
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from visualpath_protocol.codec import Codec, encode, pack
+from visualpath_protocol.codec import Codec, encode, fit_text, pack
 from visualpath_protocol.errors import MalformedMessage, OversizedMessage, ProtocolError, VersionMismatch
 from visualpath_protocol.messages import MESSAGES, Bound, Bye, Obs, ObservationBody
 
@@ -39,6 +41,12 @@ OBS = {
     "observations": [],
     "bound_ns": 4_000_000_000,
 }
+
+
+class Key(msgspec.Struct, frozen=True):
+    """Can be a key in Python, and is a map on the wire, which cannot."""
+
+    n: int
 
 
 def packed_obs(data):
@@ -243,8 +251,10 @@ def test_a_numpy_scalar_arrives_as_a_builtin(value):
         np.complex64(1),
         object(),
         2**64,
+        "\udcff",
+        {"\udcff": 1},
     ],
-    ids=str,
+    ids=ascii,
 )
 def test_what_has_no_form_on_the_wire_is_a_type_error(value):
     with pytest.raises(TypeError, match="not go over the wire"):
@@ -255,7 +265,29 @@ def test_a_value_that_contains_itself_is_a_type_error():
     loop = []
     loop.append(loop)
     with pytest.raises(TypeError, match="does not go over the wire"):
-        pack(loop)
+        pack(loop, list[Any])
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [({1: 2}, dict[str, Any]), (None, dict[str, Any]), ({"signals": {"a": "b"}}, ObservationBody), ({Key(1): 1}, Any)],
+    ids=["a key that is no text", "no map", "another type", "a key that is a map"],
+)
+def test_a_part_that_no_receiver_takes_is_a_type_error(value, kind):
+    with pytest.raises(TypeError):
+        pack(value, kind)
+
+
+def test_text_that_fits_stays_as_it_is():
+    assert fit_text("Zoë" * 600) == "Zoë" * 600
+
+
+def test_text_is_cut_to_what_a_field_takes():
+    assert fit_text("ä" * 2001) == "ä" * 2000
+
+
+def test_what_is_no_utf_8_becomes_a_question_mark():
+    assert fit_text("/data/\udcff.bin") == "/data/?.bin"
 
 
 @pytest.mark.parametrize(
@@ -287,7 +319,9 @@ def test_another_extension_type_is_refused():
 
 
 def test_the_wire_form_of_a_value_is_what_a_receiver_sees():
-    packed = pack({"box": (1, 2), "scores": np.array([0.5], np.float32), "body": ObservationBody(confidence=0.5)})
+    packed = pack(
+        {"box": (1, 2), "scores": np.array([0.5], np.float32), "body": ObservationBody(confidence=0.5)}, dict[str, Any]
+    )
     seen = msgpack.unpackb(packed, ext_hook=lambda code, data: np.frombuffer(msgpack.unpackb(data)[2], "<f4"))
     assert seen["box"] == [1, 2]
     assert seen["scores"].tolist() == [0.5]

@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from visualpath.core.errors import ConfigError
+from visualpath.fusion.sources import MAX_SOURCES
 from visualpath.runtime.config import load_config
+from visualpath.runtime.extractors import MAX_DAEMONS
 
 LEAST = "streams:\n  cam1: {source: a.mp4}\n"
 
@@ -173,14 +175,80 @@ def test_a_rule_on_an_extractor_that_is_not_there_is_refused(load):
             "5: extractors.smile.depends.0: no extractor is called 'face-0'; did you mean 'face'?",
         ),
         ("  face: {depends: [face]}", "4: extractors.face.depends: a cycle: face -> face"),
+        ("  face: {streams: []}", "4: extractors.face.streams: name at least one; without this key it looks at all"),
         (
-            "  face: {streams: []}\n  smile: {depends: [face]}",
-            "5: extractors.smile.depends.0: 'face' does not look at cam1, as 'smile' does",
+            "  face: {streams: [cam1, cam1]}",
+            "4: extractors.face.streams.1: 'cam1' stands here twice: take one out",
+        ),
+        (
+            "  face: {}\n  smile: {depends: [face, face]}",
+            "5: extractors.smile.depends.1: 'face' stands here twice: take one out",
+        ),
+        (
+            "  face: {hang_timeout: 0s}",
+            "4: extractors.face.hang_timeout: must be above 0: every inference would be a hang",
+        ),
+        (
+            "  face: {drop: keyframe_only, every: 100000000000000000000}",
+            "4: extractors.face.every: Expected `int` <= 1000000",
+        ),
+        (
+            "  face: {instances: 40}\n  text: {instances: 24}\n  pose: {}",
+            "6: extractors.pose: with it there are 65 extractor daemons, fusion takes 64: take some out",
+        ),
+        (
+            "  face: {drop: keyframe_only, every: 2}\n  smile: {depends: [face], instances: 2}",
+            "5: extractors.smile.instances: 'smile-1' would never get a frame that face look at, one of 2: "
+            "write `drop: keyframe_only` and `every: 2` here, too",
+        ),
+        (
+            "  face: {drop: keyframe_only, every: 2}\n  pose: {depends: [face]}\n"
+            "  smile: {depends: [pose], instances: 4}",
+            "6: extractors.smile.instances: 'smile-1' would never get a frame that pose look at, one of 2: "
+            "write `drop: keyframe_only` and `every: 2` here, too",
         ),
     ],
 )
-def test_extractors_that_do_not_go_together_are_refused(load, extractors, error):
+def test_extractors_that_cannot_work_are_refused(load, extractors, error):
     assert refused(load, LEAST + "extractors:\n" + extractors + "\n") == f"visualpath.yaml:{error}"
+
+
+def test_an_extractor_that_depends_on_one_that_does_not_look_at_its_streams_is_refused(load):
+    text = (
+        "streams: {a: {source: x}, b: {source: y}}\nextractors:\n  face: {streams: [b]}\n  smile: {depends: [face]}\n"
+    )
+    assert refused(load, text) == (
+        "visualpath.yaml:4: extractors.smile.depends.0: 'face' does not look at a, as 'smile' does"
+    )
+
+
+def test_there_may_be_as_many_extractor_daemons_as_fusion_takes(load):
+    assert MAX_DAEMONS == MAX_SOURCES
+    assert len(load(LEAST + "extractors: {face: {instances: 40}, text: {instances: 24}}\n").extractors) == 64
+
+
+@pytest.mark.parametrize(
+    ("others", "smile"),
+    [
+        ("face: {drop: keyframe_only, every: 2}", "instances: 3"),
+        ("face: {drop: keyframe_only, every: 2}", "instances: 2, drop: keyframe_only, every: 2"),
+        ("face: {drop: keyframe_only, every: 4}", "instances: 2, drop: keyframe_only, every: 6"),
+        ("face: {drop: keyframe_only, every: 3, instances: 2}", "drop: keyframe_only, every: 5"),
+        ("face: {drop: keyframe_only, every: 2}, pose: {drop: keyframe_only, every: 3}", "instances: 5"),
+        ("face: {drop: keyframe_only, every: 2}, pose: {drop: keyframe_only, every: 3}", "instances: 3"),
+        ("face: {drop: keyframe_only, every: 2}, pose: {depends: [face]}", "instances: 2"),
+    ],
+)
+def test_instances_are_refused_just_where_one_would_never_get_a_frame(load, others, smile):
+    names = [name for name in ("face", "pose") if name in others]
+    text = LEAST + f"extractors: {{{others}, smile: {{depends: {names}, {smile}}}}}\n"
+    alone = load(LEAST + f"extractors: {{{others}, smile: {{{smile}}}}}\n").extractors
+    groups = {each.group: [one for one in alone.values() if one.group == each.group] for each in alone.values()}
+    seen = [n for n in range(500) if all(any(one.looks_at(n) for one in groups[name]) for name in names)]
+    if all(any(one.looks_at(n) for n in seen) for one in groups["smile"]):
+        load(text)
+    else:
+        assert "would never get a frame" in refused(load, text)
 
 
 @pytest.mark.parametrize("key", ["group", "stride", "phase"])
@@ -342,10 +410,6 @@ def test_an_extractor_looks_at_all_streams_unless_told_otherwise(load):
     config = load("streams: {a: {source: x}, b: {source: y}}\nextractors: {face: {}, text: {streams: [b]}}\n")
     assert (config.streams_of("face"), config.streams_of("text")) == (["a", "b"], ["b"])
     assert (config.extractors_of("a"), config.extractors_of("b")) == (["face"], ["face", "text"])
-
-
-def test_an_extractor_may_look_at_no_stream(load):
-    assert load(LEAST + "extractors: {face: {streams: []}}\n").streams_of("face") == []
 
 
 def test_endpoint_overrides_reach_the_map(load):

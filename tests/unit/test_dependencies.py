@@ -254,6 +254,20 @@ def test_words_of_strangers_are_not_kept():
     assert line._lines["cam1"].words == {}
 
 
+def test_all_that_waits_can_be_given_up():
+    line = waiting()
+    offered(line, 4, 5)
+    line.offer(header(7, "cam2"), 0)
+    assert line.give_up() == [header(4), header(5), header(7, "cam2")]
+
+
+def test_what_was_given_up_does_not_leave_once_more():
+    line = waiting()
+    offered(line, 4, 5)
+    line.give_up()
+    assert (told(line, obs(4), skip(5, 5)), line.expire(PATIENCE_NS), line.next_deadline()) == ([], [], None)
+
+
 # Any history ------------------------------------------------------------------------------------
 
 NAMES = ("face-0", "face-1", "pose")

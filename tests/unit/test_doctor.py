@@ -272,7 +272,7 @@ def test_room_for_clips_is_judged_by_how_many_go_in(examine, monkeypatch, free_m
 
 
 def test_a_stream_that_nobody_looks_at_is_a_warning(examine):
-    found = bad(streams.check_configuration(examine(extractors="face: {streams: []}")), "warning")
+    found = bad(streams.check_configuration(examine(extractors="")), "warning")
     assert "no extractor looks at stream 'cam1'" in found
 
 
@@ -331,9 +331,10 @@ def test_some_daemons_down_is_a_problem_that_names_them(examine):
     [
         ("extractor-face", {"extractor": {"state": "hung", "busy_ns": 12_000_000_000}}, "has run for 12 s"),
         ("extractor-face", {"extractor": {"state": "ready", "registered": False}}, "is not accepted by fusion"),
+        ("extractor-face", {"extractor": {"state": "degraded", "registered": True}}, "has failed on its last frames"),
         ("frame-cam1", {"stream": {"state": "stalled", "reason": "no such file"}}, "has no frames: no such file"),
     ],
-    ids=["hung", "refused", "stalled"],
+    ids=["hung", "refused", "degraded", "stalled"],
 )
 def test_a_daemon_that_answers_without_working_is_a_problem(examine, daemon, status, said):
     assert said in bad(daemons.check_daemons(examine(statuses={daemon: {"pid": 7, **status}})))

@@ -26,7 +26,7 @@ def fused(reason="complete", missing=None):
 
 
 def types(outcome, level):
-    return [record.record_type for record in records_of(outcome, "cam1", level, 2 * MS)]
+    return [record.record_type for record in records_of(outcome, "cam1", 3, level, 2 * MS)]
 
 
 def test_at_the_least_level_only_triggers_are_traced():
@@ -39,19 +39,19 @@ def test_normally_a_frame_is_one_summary():
 
 
 def test_at_the_highest_level_a_frame_tells_its_signals_and_its_time():
-    _, timing, seen = records_of(fused(), "cam1", TraceLevel.VERBOSE, 2 * MS)
+    _, timing, seen = records_of(fused(), "cam1", 3, TraceLevel.VERBOSE, 2 * MS)
     assert (timing.component, timing.processing_ms) == ("fusion", 2.0)
     assert (seen.source, seen.signals) == ("face", ({"count": 1.0},))
 
 
 def test_a_frame_whose_window_was_over_tells_whom_it_waited_for():
     outcome = fused("window", {"text": "slow", "pose": "down"})
-    delay = list(records_of(outcome, "cam1", TraceLevel.NORMAL, 0))[1]
+    delay = list(records_of(outcome, "cam1", 3, TraceLevel.NORMAL, 0))[1]
     assert (delay.record_type, delay.delay_ms, delay.waiting_for) == ("sync_delay", 100.0, ("text",))
 
 
 def test_every_record_of_a_frame_tells_its_place():
-    for record in records_of(fused("window"), "cam1", TraceLevel.VERBOSE, 0):
+    for record in records_of(fused("window"), "cam1", 3, TraceLevel.VERBOSE, 0):
         assert (record.stream, record.epoch, record.t_ns) == ("cam1", 3, 280 * MS)
 
 
@@ -68,3 +68,9 @@ def test_every_record_of_a_frame_tells_its_place():
 )
 def test_what_is_out_of_the_ordinary_is_normally_traced(outcome, record_type):
     assert types(outcome, TraceLevel.NORMAL) == [record_type]
+
+
+def test_what_knows_no_epoch_of_its_own_tells_the_streams():
+    for outcome in (Drop("face", 7, 280 * MS, "duplicate"), Idle("face"), Reset(1, "past")):
+        (record,) = records_of(outcome, "cam1", 9, TraceLevel.NORMAL, 0)
+        assert record.epoch == 9

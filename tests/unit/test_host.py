@@ -1,5 +1,6 @@
 """The one host of extractors: one object per stream, shared models, and no way for a plug-in to end it."""
 
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -188,6 +189,12 @@ def test_a_configuration_that_the_plugin_refuses_is_a_plugin_error(kind):
         ExtractorHost(kind, "face", {}).open()
 
 
+def test_a_cause_that_has_no_text_is_a_plugin_error(kind):
+    kind.load_models = failing(Mute())
+    with pytest.raises(PluginError, match="extractor 'face' cannot start: Mute, whose text cannot be made"):
+        ExtractorHost(kind, "face", {}).open()
+
+
 # Answers ----------------------------------------------------------------------------------------
 
 
@@ -224,6 +231,11 @@ def test_truth_values_and_integers_become_floats(opened, value):
 
 def test_the_time_that_the_extractor_took_is_measured(opened):
     assert opened().handle(frame()).extract_ms > 0
+
+
+def test_metadata_of_any_mapping_becomes_a_dict(opened):
+    [observation] = opened(Observation(metadata=MappingProxyType({"m": 1}))).handle(frame()).observations
+    assert (type(observation.metadata), observation.metadata) == (dict, {"m": 1})
 
 
 # What a plug-in may do wrong --------------------------------------------------------------------
@@ -269,6 +281,80 @@ def test_a_signal_whose_name_is_no_text_is_an_extraction_error(opened):
 def test_signals_that_are_no_mapping_are_an_extraction_error(opened, signals):
     with pytest.raises(ExtractionError, match="signals must be numbers"):
         opened(Observation(signals=signals)).handle(frame())
+
+
+class Failing:
+    """Whatever is asked of it, it raises."""
+
+    def fail(self, *_):
+        raise RuntimeError("on another device")
+
+    __float__ = __repr__ = items = fail
+
+
+class Mute(Exception):
+    __str__ = __repr__ = Failing.fail
+
+
+class FailingList(list):
+    __iter__ = Failing.fail
+
+
+class Sealed(Observation):
+    def __setattr__(self, name, value):
+        if hasattr(self, "confidence_seen"):
+            raise AttributeError("sealed")
+        super().__setattr__(name, value)
+
+    def __post_init__(self, confidence):
+        self.confidence_seen = confidence
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Observation(signals={"conf": Failing()}), "signals must be numbers by name: RuntimeError: on another device"),
+        (Observation(signals=Failing()), "signals must be numbers by name: RuntimeError: on another device"),
+        (Observation(signals={Failing(): 1.0}), "signals must be numbers by name, not by Failing"),
+        (FailingList([Observation()]), "RuntimeError: on another device"),
+        (Sealed(), "AttributeError: sealed"),
+    ],
+    ids=["a number", "signals", "a name", "a list", "an observation"],
+)
+def test_what_fails_in_the_hands_of_the_host_is_an_extraction_error(opened, answer, said):
+    with pytest.raises(ExtractionError) as caught:
+        opened(answer).handle(frame())
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Mute(), "Mute, whose text cannot be made: RuntimeError"),
+        (ExtractionError(Mute()), "ExtractionError, whose text cannot be made: RuntimeError"),
+        (FileNotFoundError(2, "gone", "/\udcff.bin"), "FileNotFoundError: [Errno 2] gone: '/\\udcff.bin'"),
+        (ValueError("\udcff"), "ValueError: ?"),
+        (ValueError("x" * 5000), "ValueError: " + "x" * 1988),
+    ],
+    ids=["none", "none inside", "escaped", "no UTF-8", "too long"],
+)
+def test_the_text_of_any_exception_can_be_sent(opened, error, said):
+    with pytest.raises(ExtractionError) as caught:
+        opened(failing(error)).handle(frame())
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        (None, "metadata must be values by name, not NoneType"),
+        (["m"], "metadata must be values by name, not list"),
+        ({1: 2}, "metadata must be values by name, not by int"),
+    ],
+)
+def test_metadata_that_is_no_mapping_of_names_is_an_extraction_error(opened, metadata, said):
+    with pytest.raises(ExtractionError, match=said):
+        opened(Observation(metadata=metadata)).handle(frame())
 
 
 @pytest.mark.parametrize(

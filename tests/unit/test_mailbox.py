@@ -165,6 +165,28 @@ def test_what_still_waits_at_the_close_is_not_worked_on():
     assert mailbox.take() is None
 
 
+def test_close_returns_what_still_waits_each_stream_in_order():
+    mailbox = Mailbox("skip_intermediate")
+    tasks = [task(0, "cam1"), task(1, "cam1"), task(0, "cam2")]
+    for one in tasks:
+        mailbox.put(one)
+    assert mailbox.close() == tasks
+
+
+def test_close_returns_nothing_twice():
+    mailbox = Mailbox()
+    mailbox.put(task(0))
+    mailbox.close()
+    assert (mailbox.close(), len(mailbox)) == ([], 0)
+
+
+@pytest.mark.parametrize("drop", get_args(DropStrategy))
+def test_what_is_put_once_closed_comes_back(drop):
+    mailbox = Mailbox(drop)
+    mailbox.close()
+    assert [mailbox.put(task(n)) for n in range(2)] == [task(0), task(1)]
+
+
 def in_thread(action):
     """Start `action`; returns its results and the thread."""
     results = []

@@ -130,6 +130,27 @@ def test_what_was_handed_over_before_the_stop_still_runs(loop):
     assert seen == ["ran"]
 
 
+def test_what_was_handed_over_at_the_last_moment_before_the_stop_still_runs(loop):
+    seen = []
+
+    def tick(_now):
+        loop.call_soon(lambda: seen.append("ran"))
+        loop.stop()
+
+    loop.on_tick(tick)
+    loop.wake()
+    loop.run()
+    assert seen == ["ran"]
+
+
+def test_a_loop_that_was_stopped_can_run_again(loop):
+    loop.stop()
+    loop.run()
+    seen = stop_after(loop, 2)
+    loop.run()
+    assert len(seen) == 2
+
+
 def test_a_defect_leaves_the_loop_loudly(loop):
     def defect():
         raise ZeroDivisionError

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,10 +12,22 @@ from visualpath.extractor.reporter import Reporter, pack_observations
 from visualpath.observability import ObservabilityHub
 from visualpath.runtime.histogram import Histograms
 from visualpath_protocol.codec import Codec, encode
-from visualpath_protocol.messages import Bound, Bye, FrameHeader, Message, Obs, Ping, Skip
+from visualpath_protocol.messages import COUNT_MAX, Bound, Bye, FrameHeader, Message, Obs, Ping, Skip
 from visualpath_protocol.sockets import OBSERVATIONS
 
 CODEC = Codec(Obs, Skip, Bound, Ping, Bye, max_bytes=OBSERVATIONS.max_bytes)
+
+
+class Key(msgspec.Struct, frozen=True):
+    """Can be a key in Python, and is a map on the wire, which cannot."""
+
+    n: int
+
+
+class Failing(np.ndarray):
+    @property
+    def dtype(self):
+        raise RuntimeError("on another device")
 
 
 class FakeService:
@@ -219,6 +232,26 @@ def test_a_long_detail_is_cut_to_what_the_wire_takes(reporter, service):
     assert service.sent[0].detail == "x" * 2000
 
 
+def test_a_detail_that_is_no_utf_8_can_be_sent_all_the_same(reporter, service):
+    reporter.skipped(header(), header(), "error", "FileNotFoundError: '/data/\udcff.bin'")
+    assert service.sent[0].detail == "FileNotFoundError: '/data/?.bin'"
+
+
+def test_a_counter_beyond_what_the_wire_takes_stays_at_its_end(reporter, service):
+    for epoch in (1, 2, 3):
+        wild = msgspec.structs.replace(header(5, epoch=epoch), frame_id=COUNT_MAX)
+        reporter.never_came(header(0, epoch=epoch), wild)
+    reporter.send_ping("ready", 0)
+    assert service.counters["skipped.gap"] > COUNT_MAX
+    assert service.sent[-1].counters["skipped.gap"] == COUNT_MAX
+
+
+def test_a_gap_behind_the_end_of_time_can_be_sent_all_the_same(reporter, service):
+    last = msgspec.structs.replace(header(5), t_ns=COUNT_MAX)
+    reporter.never_came(last, msgspec.structs.replace(header(8), t_ns=COUNT_MAX))
+    assert (service.sent[0].first_t_ns, service.sent[0].t_ns) == (COUNT_MAX, COUNT_MAX)
+
+
 def test_a_bound_says_that_nothing_earlier_comes(reporter, service):
     reporter.picked(header(5))
     assert service.sent == [Bound(source="face", instance="a1", seq=0, stream="cam1", epoch=1, t_ns=200)]
@@ -271,17 +304,39 @@ def test_a_bye_says_why(reporter, service):
 
 @pytest.mark.parametrize(
     "data",
-    [object(), np.array(["text"]), 2**70, np.zeros(OBSERVATIONS.max_bytes, np.uint8)],
-    ids=["an object", "an array of text", "a huge integer", "more than fusion takes"],
+    [
+        object(),
+        np.array(["text"]),
+        2**70,
+        np.zeros(OBSERVATIONS.max_bytes, np.uint8),
+        "\udcff",
+        {Key(1): 1},
+        np.zeros(2).view(Failing),
+    ],
+    ids=[
+        "an object",
+        "an array of text",
+        "a huge integer",
+        "more than fusion takes",
+        "no UTF-8",
+        "a map as a key",
+        "its own code fails",
+    ],
 )
 def test_data_that_cannot_be_sent_is_a_failure_of_the_extractor(data):
     with pytest.raises(ExtractionError, match="data cannot be sent"):
         pack_observations([Observation(data=data)])
 
 
-def test_metadata_that_cannot_be_sent_is_a_failure_of_the_extractor():
+@pytest.mark.parametrize("metadata", [{"model": object()}, {1: 2}, None, {"\udcff": 1}], ids=ascii)
+def test_metadata_that_cannot_be_sent_is_a_failure_of_the_extractor(metadata):
     with pytest.raises(ExtractionError, match="data cannot be sent"):
-        pack_observations([Observation(metadata={"model": object()})])
+        pack_observations([Observation(metadata=metadata)])
+
+
+def test_a_signal_whose_name_is_no_utf_8_is_a_failure_of_the_extractor():
+    with pytest.raises(ExtractionError, match="data cannot be sent"):
+        pack_observations([Observation(signals={"\udcff": 1.0})])
 
 
 def test_what_a_plug_in_changes_after_packing_is_not_sent(reporter, service):

@@ -654,9 +654,22 @@ def test_an_absurd_frame_rate_is_no_defect(bench):
 
 
 def test_a_firing_of_this_run_keeps_its_cooldown_when_time_jumps_within_the_epoch(bench):
-    bench.by_hand("smile", 500 * MS)
     bench.up("face")
+    bench.fusion.fire_on[0] = (moment(t_start_ns=0, t_end_ns=500 * MS),)
     bench.obs("face", 0, now=0)
     for n in range(3):
         bench.obs("face", 100 + n, t_ns=(60_000 + n) * MS, now=n * MS)
     assert bench.fusion.told == [("update", 0), "reset", ("resume", "smile", 500 * MS), ("update", 102)]
+
+
+def test_a_trigger_by_hand_is_no_firing(bench):
+    bench.by_hand("smile", 500 * MS)
+    assert bench.stream.firings == {}
+
+
+@pytest.mark.parametrize("fields", [{"t_end_ns": 1e9}, {"t_end_ns": 2**70}, {"label": "No Name"}, {"score": "high"}])
+def test_a_trigger_that_has_no_form_on_the_wire_is_not_remembered(bench, fields):
+    bench.fusion.fire_on[2] = (moment(**fields),)
+    bench.up("face")
+    bench.obs("face", 2)
+    assert bench.stream.firings == {}

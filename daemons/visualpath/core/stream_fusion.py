@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import starmap
 from typing import Any
 
+import msgspec
+
 from visualpath.core.align import Active, AlignedSet, Aligner, AlignParams, Drop, Idle, Late, Output, Reset
 from visualpath.core.frame_ledger import FrameLedger
 from visualpath.core.fusion import BaseFusion, FrameObservations
@@ -267,6 +269,7 @@ class StreamFusion:
         return outcomes
 
     def _by_hand(self, asked: ByHand, _now: int) -> list[Outcome]:
+        """No firing of a rule, whatever its label: no cooldown comes of it."""
         moment = Trigger(asked.label, asked.t_ns, asked.t_ns, asked.frame_id, reason=asked.reason)
         return [self._trig(moment, self.epoch)]
 
@@ -297,7 +300,7 @@ class StreamFusion:
         outcomes.append(Fused(epoch, aligned, {who: self._why_missing(who) for who in aligned.missing}))
         frame = self._frame(aligned, obs)
         outcomes += self._guarded(
-            lambda: (self._trig(trigger, epoch) for trigger in self.fusion.update(frame).triggers), aligned.frame_id
+            lambda: (self._fire(trigger, epoch) for trigger in self.fusion.update(frame).triggers), aligned.frame_id
         )
         return outcomes
 
@@ -352,8 +355,15 @@ class StreamFusion:
 
         return self._guarded(restart)
 
+    def _fire(self, trigger: Trigger, epoch: int) -> Trig:
+        """What a plug-in says may have no form on the wire: that is refused later, and here not remembered."""
+        trig = self._trig(trigger, epoch)
+        if _is_sound(trig):
+            self.firings[trig.label] = epoch, trig.t_end_ns
+        return trig
+
     def _trig(self, trigger: Trigger, epoch: int) -> Trig:
-        trig = Trig(
+        return Trig(
             trig_id=make_trig_id(self.stream, epoch, trigger.label, trigger.t_start_ns),
             stream=self.stream,
             epoch=epoch,
@@ -368,8 +378,14 @@ class StreamFusion:
             ],
             metadata=trigger.metadata,
         )
-        self.firings[trigger.label] = epoch, trigger.t_end_ns
-        return trig
+
+
+def _is_sound(trig: Trig) -> bool:
+    try:
+        msgspec.convert(msgspec.to_builtins(trig, enc_hook=lambda _: None), Trig)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return False
+    return True
 
 
 def _text_of(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """The extractor daemon: the I/O thread owns the sockets, the main thread owns the model.
 
 I/O thread: receives headers and what dependencies say, fills the mailbox, announces every skip when it is decided,
-shows life.
+shows life. Told to stop, it skips every frame but the one in work until the main thread has ended, and says BYE last.
 Main thread: loads the plug-in, takes frames from the mailbox, reads and decodes them from the ring, infers.
 """
 
@@ -13,8 +13,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
+import msgspec
 import numpy as np
 
 from visualbase import jpeg
@@ -31,7 +32,8 @@ from visualpath.process.host import ExtractorHost
 from visualpath.process.mailbox import Mailbox, Task
 from visualpath.runtime.main import require_named, run_daemon
 from visualpath.runtime.service import Service
-from visualpath_protocol.clock import NS_PER_MS, mono_ns
+from visualpath_protocol.clock import NS_PER_MS, NS_PER_S, mono_ns
+from visualpath_protocol.codec import fit_text
 from visualpath_protocol.endpoints import FUSION, extractor_daemon
 from visualpath_protocol.messages import ExtractorState, FrameHeader, Ping, SkipReason
 from visualpath_protocol.sockets import OBSERVATIONS
@@ -39,7 +41,7 @@ from visualpath_protocol.sockets import OBSERVATIONS
 log = logging.getLogger(__name__)
 
 PING_INTERVAL_NS = 500 * NS_PER_MS
-STOP_PATIENCE_S = 5.0
+STOP_PATIENCE_NS = 5 * NS_PER_S
 """How long a running inference may hold up an orderly stop."""
 DEGRADED_AFTER = 3
 """Frames in a row that could not be looked at."""
@@ -56,10 +58,13 @@ class ExtractorDaemon:
         self._streams = service.config.streams_of(name)
         self._rings = {stream: RingReader(service.config.ring_dir, stream) for stream in self._streams}
         self._mailbox = Mailbox(self._config.drop)
-        self._state: ExtractorState = "starting"
         self._version = ""
+        self._loaded = False
         self._busy_since_ns = 0
         self._failed_in_a_row = 0
+        self._in_work: FrameHeader | None = None
+        self._ends_ns: int | None = None
+        self._main_done = threading.Event()
         self._io_failure: BaseException | None = None
         registration = Ping(
             source=name,
@@ -72,15 +77,14 @@ class ExtractorDaemon:
         )
         link = service.connect(OBSERVATIONS, FUSION)
         self._reporter = Reporter(service, link, registration)
-        inbox = Inbox(service, name, self._mailbox, self._reporter)
+        self._inbox = Inbox(service, name, self._mailbox, self._reporter)
         self._registration = Registration(
-            service, link, lambda: self._reporter.ping(self._wire_state(), self._busy_ns()), inbox.subscribe
+            service, link, lambda: self._reporter.ping(self._wire_state(), self._busy_ns()), self._inbox.subscribe
         )
         service.status = self._status
         service.working = lambda: not self._hangs()
         service.loop.every(PING_INTERVAL_NS, lambda _now: self._reporter.send_ping(self._wire_state(), self._busy_ns()))
-        self._patience = threading.Timer(STOP_PATIENCE_S, self._give_up)
-        self._patience.daemon = True
+        service.loop.on_tick(self._end_patience, lambda: self._ends_ns)
         self._io_thread = threading.Thread(target=self._run_io, name="io", daemon=True)
 
     # Main thread: the model.
@@ -94,23 +98,21 @@ class ExtractorDaemon:
         host = ExtractorHost(extractor, self._name, self._config.config)
         started = mono_ns()
         host.open()
-        self._version = host.extractor.version
-        log.info("%s %s ready after %.1f s", plugin, host.extractor.version, (mono_ns() - started) / 1e9)
-        self._state = "ready"
+        self._version = fit_text(str(host.extractor.version))
+        log.info("%s %s ready after %.1f s", plugin, self._version, (mono_ns() - started) / 1e9)
+        self._loaded = True
         self._service.ready()
-        self._service.loop.call_soon(self._registration.start)
+        self._in_io(self._register)
         try:
             while (task := self._mailbox.take()) is not None:
                 self._work(host, task)
         finally:
             host.close()
-        if self._io_failure is not None:
-            raise self._io_failure
 
     def _work(self, host: ExtractorHost, task: Task) -> None:
-        header, report = task.header, self._reporter
+        header = task.header
         self._busy_since_ns = mono_ns()
-        self._report(lambda: report.picked(header))
+        self._in_io(lambda: self._picked(header))
         try:
             decode_started = time.perf_counter_ns()
             frame = self._read(header, host)
@@ -121,18 +123,14 @@ class ExtractorDaemon:
             reason: SkipReason = "evicted" if isinstance(error, Evicted) else "error"
             detail = str(error)
             self._failed_in_a_row += reason == "error"
-            self._report(lambda: self._failed(header, reason, detail))
+            self._in_io(lambda: self._failed(header, reason, detail))
         else:
             self._failed_in_a_row = 0
             timing = {"decode_ms": decode_ms, "extract_ms": handled.extract_ms}
             waiting = len(self._mailbox)
-            self._report(lambda: report.observed(header, packed, timing, waiting))
+            self._in_io(lambda: self._observed(header, packed, timing, waiting))
         finally:
             self._busy_since_ns = 0
-
-    def _failed(self, header: FrameHeader, reason: SkipReason, detail: str) -> None:
-        self._reporter.skipped(header, header, reason, detail)
-        self._service.refusals.add(f"failed.{reason}", f"{header}: {detail}")
 
     def _read(self, header: FrameHeader, host: ExtractorHost) -> Frame:
         payload = next((p for p in header.payloads if p.kind == "jpeg"), None)
@@ -153,25 +151,61 @@ class ExtractorDaemon:
             height=header.height,
         )
 
-    def _report(self, send: Callable[[], None]) -> None:
-        self._service.loop.call_soon(send)
+    def _in_io(self, action: Callable[[], None]) -> None:
+        self._service.loop.call_soon(action)
 
     # I/O thread: the sockets.
 
     def _run_io(self) -> None:
         try:
             self._service.loop.run()
+            self._ends_ns = mono_ns() + STOP_PATIENCE_NS
+            self._inbox.stop()
+            while not self._main_done.is_set():
+                self._service.loop.run()
         except BaseException as error:  # raised again in the main thread
             log.critical("the I/O thread is stopped by a defect", exc_info=True)
             self._io_failure = error
-        self._state = "stopping"
-        self._mailbox.close()
-        self._patience.start()
+            self._mailbox.close()
+            if not self._main_done.wait(STOP_PATIENCE_NS / NS_PER_S):
+                self._give_up()
+        self._say_bye()
+
+    def _end_patience(self, now: int) -> None:
+        if self._ends_ns is not None and now >= self._ends_ns:
+            self._give_up()
+
+    def _give_up(self) -> NoReturn:
+        """End although the main thread is still in the plug-in; closing the sockets first sends what was said."""
+        patience_s = STOP_PATIENCE_NS / NS_PER_S
+        log.error("the extractor is still at work %.0f s after the stop: ending without it", patience_s)
+        try:
+            self._say_bye()
+            self._service.close()
+        finally:
+            os._exit(1)
+
+    def _say_bye(self) -> None:
+        if self._in_work is not None:
+            self._failed(self._in_work, "error", "stopped in the middle of it")
         self._reporter.bye("stopped")
 
-    def _give_up(self) -> None:
-        log.error("the extractor is still at work %.0f s after the stop: ending without it", STOP_PATIENCE_S)
-        os._exit(1)
+    def _register(self) -> None:
+        if self._ends_ns is None:
+            self._registration.start()
+
+    def _picked(self, header: FrameHeader) -> None:
+        self._in_work = header
+        self._reporter.picked(header)
+
+    def _observed(self, header: FrameHeader, packed: msgspec.Raw, timing: dict[str, float], waiting: int) -> None:
+        self._in_work = None
+        self._reporter.observed(header, packed, timing, waiting)
+
+    def _failed(self, header: FrameHeader, reason: SkipReason, detail: str) -> None:
+        self._in_work = None
+        self._reporter.skipped(header, header, reason, detail)
+        self._service.refusals.add(f"failed.{reason}", f"{header}: {detail}")
 
     def _busy_ns(self) -> int:
         since = self._busy_since_ns
@@ -181,8 +215,10 @@ class ExtractorDaemon:
         return self._busy_ns() > self._config.hang_timeout_ns
 
     def _wire_state(self) -> ExtractorState:
-        if self._state != "ready":
-            return self._state
+        if self._ends_ns is not None:
+            return "stopping"
+        if not self._loaded:
+            return "starting"
         if self._failed_in_a_row >= DEGRADED_AFTER:
             return "degraded"
         return "busy" if self._busy_since_ns else "ready"
@@ -206,13 +242,15 @@ class ExtractorDaemon:
         }
 
     def close(self) -> None:
-        """Wait for the I/O thread, so that BYE is out before the sockets close."""
+        """Wait for the I/O thread, so that BYE is out before the sockets close; raises what that thread died of."""
+        self._main_done.set()
         self._service.loop.stop()
         if self._io_thread.is_alive():
             self._io_thread.join()
-        self._patience.cancel()
         for ring in self._rings.values():
             ring.close()
+        if self._io_failure is not None:
+            raise self._io_failure
 
 
 def main(argv: list[str] | None = None) -> int:

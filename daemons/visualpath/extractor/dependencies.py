@@ -2,7 +2,7 @@
 
 Pure: time is an argument, what becomes of a frame is returned. Laws:
 
-* Each frame offered leaves once: as a Task with the observations of every dependency, or Skipped.
+* Each frame offered leaves once: as a Task with the observations of every dependency, Skipped, or given up.
 * Tasks leave in the order in which their frames came, so what is known of a frame may wait for the one before it;
   a Skipped leaves when it is decided.
 * No frame waits longer than the patience, and at most MAX_FRAMES wait for each stream.
@@ -108,6 +108,13 @@ class Waiting:
                 decisions += [Skipped(frame.header, "timeout", detail), *self._pass_on(line)]
         return decisions
 
+    def give_up(self) -> list[FrameHeader]:
+        """Let all frames go that wait."""
+        left = [frame.header for line in self._lines.values() for frame in line.frames.values()]
+        for line in self._lines.values():
+            line.frames.clear()
+        return left
+
     def next_deadline(self) -> int | None:
         """When `expire` has something to do."""
         return min(
@@ -118,8 +125,8 @@ class Waiting:
         return self._dependencies[name].group
 
     def _recall(self, line: _Line) -> list[Word]:
-        """The early words about the newest frame; those that are only about frames up to it are kept no longer."""
-        early = [word for words in line.words.values() for word in words if _first(word) <= line.newest]
+        """What was said early, maybe about the newest frame; what is only about frames up to it is kept no longer."""
+        early = [word for words in line.words.values() for word in words]
         for words in line.words.values():
             while words and _last(words[0]) <= line.newest:
                 words.popleft()

@@ -42,6 +42,7 @@ class Inbox:
         self._mailbox = mailbox
         self._reporter = reporter
         self._last: dict[str, FrameHeader] = {}
+        self._stopped = False
         self._header_codec = Codec(FrameHeader, max_bytes=HEADERS.max_bytes)
         self._tap_codec = Codec(_Told, max_bytes=TAP.max_bytes)
         extractors = service.config.extractors
@@ -61,6 +62,14 @@ class Inbox:
             socket.subscribe(topic(stream, "h"))
             self._service.loop.watch(socket, self._on_frame)
 
+    def stop(self) -> None:
+        """Skip at once what waits, and what comes from now on."""
+        self._stopped = True
+        for task in self._mailbox.close():
+            self._skip_stopped(task.header)
+        for header in self._waiting.give_up():
+            self._skip_stopped(header)
+
     def _on_frame(self, parts: Parts) -> None:
         header = self._service.decode(self._header_codec, parts[-1], "headers")
         if header is None or header.stream not in self._streams:
@@ -71,7 +80,10 @@ class Inbox:
             self._reporter.never_came(before, header)
         if self._config.looks_at(header.frame_id):
             self._service.counters["received"] += 1
-            self._act(self._waiting.offer(header, mono_ns()))
+            if self._stopped:
+                self._skip_stopped(header)
+            else:
+                self._act(self._waiting.offer(header, mono_ns()))
 
     def _on_told(self, parts: Parts) -> None:
         if parts[0] not in TOLD:  # a subscription takes all that begins so
@@ -79,6 +91,9 @@ class Inbox:
         event = self._service.decode(self._tap_codec, parts[-1], "tap")
         if event is not None:
             self._act(self._waiting.told(event.body))
+
+    def _skip_stopped(self, header: FrameHeader) -> None:
+        self._reporter.skipped(header, header, "backpressure", "stopped")
 
     def _act(self, decisions: list[Decision]) -> None:
         for decision in decisions:

@@ -14,12 +14,13 @@ import msgspec
 from visualpath.core.errors import ExtractionError
 from visualpath.core.observation import Observation
 from visualpath.observability import FrameDropRecord, TimingRecord
+from visualpath.process.host import told
 from visualpath.runtime.meter import Meter
 from visualpath.runtime.service import Service
 from visualpath_protocol.clock import NS_PER_MS, mono_ns
-from visualpath_protocol.codec import pack
+from visualpath_protocol.codec import fit_text, pack
 from visualpath_protocol.messages import (
-    TEXT_MAX,
+    COUNT_MAX,
     Bound,
     Bye,
     ExtractorState,
@@ -81,7 +82,7 @@ class Reporter:
         stride, phase = self._registration.stride, self._registration.phase
         first = before.frame_id + 1 + (phase - before.frame_id - 1) % stride
         last = header.frame_id - 1 - (header.frame_id - 1 - phase) % stride
-        first_t_ns = before.t_ns + 1
+        first_t_ns = min(before.t_ns + 1, COUNT_MAX)
         times = first_t_ns, max(first_t_ns, header.t_ns - 1)
         if first <= last:
             self._skip(header, first, last, times, "gap", "")
@@ -96,7 +97,7 @@ class Reporter:
             first_t_ns=times[0],
             t_ns=times[1],
             reason=reason,
-            detail=detail[:TEXT_MAX],
+            detail=fit_text(detail),
         )
         self._service.counters[f"skipped.{reason}"] += (last - first) // self._registration.stride + 1
         self._send("skip", skip)
@@ -119,7 +120,7 @@ class Reporter:
             state=state,
             busy_ns=busy_ns,
             sent=dict(self._sent),
-            counters={name: n for name, n in self._service.counters.items() if n >= 0},
+            counters={name: min(n, COUNT_MAX) for name, n in self._service.counters.items() if n >= 0},
         )
 
     def send_ping(self, state: ExtractorState, busy_ns: int) -> None:
@@ -181,12 +182,13 @@ def pack_observations(observations: list[Observation[Any]]) -> msgspec.Raw:
     """What goes into an OBS, as bytes: the plug-in may change its objects as soon as this returns.
 
     Raises:
-        ExtractionError: data that has no form on the wire, or is too large for it.
+        ExtractionError: data that has no form on the wire, that fusion would not take, or whose own code raised.
     """
     try:
-        packed = pack([ObservationBody(signals=o.signals, data=o.data, metadata=o.metadata) for o in observations])
-    except TypeError as error:
-        raise ExtractionError(f"data cannot be sent: {error}") from error
+        bodies = [ObservationBody(signals=o.signals, data=o.data, metadata=o.metadata) for o in observations]
+        packed = pack(bodies, list[ObservationBody])
+    except Exception as error:
+        raise ExtractionError(f"data cannot be sent: {told(error)}") from error
     size_bytes = len(bytes(packed))
     if size_bytes > OBSERVATIONS.max_bytes - ENVELOPE_BYTES:
         raise ExtractionError(f"data cannot be sent: {size_bytes} bytes, fusion takes {OBSERVATIONS.max_bytes} in all")

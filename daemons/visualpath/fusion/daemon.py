@@ -146,7 +146,7 @@ class FusionDaemon:
             recorder.put(stream.stream, message, now, raw)
         outcomes = stream.feed(message, now)
         if outcomes:
-            self._outcomes.act(stream.stream, outcomes, mono_ns() - now)
+            self._outcomes.act(stream, outcomes, mono_ns() - now)
             if recorder is not None:
                 recorder.put_trigs(stream.stream, outcomes, now)
 

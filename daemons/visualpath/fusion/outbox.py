@@ -83,9 +83,9 @@ class Outbox(threading.Thread):
         """How many triggers the clip daemon has not acknowledged."""
         return len(self._pending)
 
-    def put(self, trig: Trig) -> None:
-        """Take a trigger. For the fusion loop's thread."""
-        self._loop.call_soon(lambda: self._take(trig))
+    def put(self, trig: Trig, *, fired: bool = True) -> None:
+        """Take a trigger; one that was not `fired` by a decision leaves no cooldown. For the fusion loop's thread."""
+        self._loop.call_soon(lambda: self._take(trig, fired))
 
     def stop(self) -> None:
         """Store what was put, then end. What is not acknowledged stays on disk."""
@@ -117,7 +117,7 @@ class Outbox(threading.Thread):
         if self._pending:
             log.info("%d triggers of an earlier run are still to be delivered", len(self._pending))
 
-    def _take(self, trig: Trig) -> None:
+    def _take(self, trig: Trig, fired: bool) -> None:
         key = trig.trig_id, trig.revision
         if key in self._pending:
             return
@@ -125,8 +125,9 @@ class Outbox(threading.Thread):
             with self._database:
                 row = trig.trig_id, trig.revision, encode(trig)
                 self._database.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?)", row)
-                firing = trig.stream, trig.label, trig.epoch, trig.t_end_ns
-                self._database.execute("INSERT OR REPLACE INTO firings VALUES (?, ?, ?, ?)", firing)
+                if fired:
+                    firing = trig.stream, trig.label, trig.epoch, trig.t_end_ns
+                    self._database.execute("INSERT OR REPLACE INTO firings VALUES (?, ?, ?, ?)", firing)
         except sqlite3.Error as error:
             self._counters["outbox.not_stored"] += 1
             log.error("%s cannot be stored (%s): it is sent, but would not survive a crash", trig, error)

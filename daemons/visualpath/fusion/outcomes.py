@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from visualpath.core.align import Active, Drop, Idle, Late, Reset
-from visualpath.core.stream_fusion import Doubt, Fused, FusionFailed, Outcome, Unreported, WildBound
+from visualpath.core.stream_fusion import Doubt, Fused, FusionFailed, Outcome, StreamFusion, Unreported, WildBound
 from visualpath.fusion.events import about_set
 from visualpath.fusion.outbox import Outbox
 from visualpath.fusion.sources import Sources
@@ -47,14 +47,14 @@ class Outcomes:
             Doubt: self._doubt,
         }
 
-    def act(self, stream: str, outcomes: list[Outcome], took_ns: int) -> None:
+    def act(self, stream: StreamFusion, outcomes: list[Outcome], took_ns: int) -> None:
         """Do all that follows from them; `took_ns` is how long deciding took."""
         trace = self._service.trace
         self._captured_ns = None
         for outcome in outcomes:
-            self._actions[type(outcome)](stream, outcome)
+            self._actions[type(outcome)](stream.stream, outcome)
             if trace.level:
-                for record in records_of(outcome, stream, trace.level, took_ns):
+                for record in records_of(outcome, stream.stream, stream.epoch, trace.level, took_ns):
                     trace.emit(record)
 
     def tell(self, kind: str, make_body: Callable[[], Any]) -> None:
@@ -80,10 +80,11 @@ class Outcomes:
     def _trig(self, stream: str, trig: Trig) -> None:
         if not self._can_travel(trig):
             return
-        if self._captured_ns is not None:  # None of one by hand: that comes long after its frame
+        by_rule = self._captured_ns is not None  # one by hand comes alone, long after its frame
+        if self._captured_ns is not None:
             self._service.histograms.observe("capture_to_trigger", mono_ns() - self._captured_ns, stream=stream)
         self._counters["triggers"] += 1
-        self._outbox.put(trig)
+        self._outbox.put(trig, fired=by_rule)
         self._service.emit("trigger", trig)
 
     def _can_travel(self, trig: Trig) -> bool:

@@ -24,13 +24,17 @@ from visualpath_protocol.messages import Obs, Trig
 
 
 @singledispatch
-def records_of(outcome: object, stream: str, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
-    """What a trace of this level says of an outcome; `took_ns` is how long the decision took."""
+def records_of(outcome: object, stream: str, epoch: int, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
+    """What a trace of this level says of an outcome; `took_ns` is how long the decision took.
+
+    Args:
+        epoch: the stream's present one; what knows its own keeps that.
+    """
     return iter(())
 
 
 @records_of.register
-def _of_trig(trig: Trig, stream: str, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
+def _of_trig(trig: Trig, stream: str, epoch: int, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
     yield TriggerRecord(
         trig.trig_id,
         trig.label,
@@ -46,11 +50,11 @@ def _of_trig(trig: Trig, stream: str, level: TraceLevel, took_ns: int) -> Iterat
 
 
 @records_of.register
-def _of_fused(fused: Fused, stream: str, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
+def _of_fused(fused: Fused, stream: str, epoch: int, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
     if level < TraceLevel.NORMAL:
         return
     aligned = fused.aligned
-    frame_id, t_ns, epoch = aligned.frame_id, aligned.t_ns, fused.epoch
+    frame_id, t_ns = aligned.frame_id, aligned.t_ns
     hold_ms = aligned.hold_ns / NS_PER_MS
     yield SetRecord(
         frame_id,
@@ -60,48 +64,49 @@ def _of_fused(fused: Fused, stream: str, level: TraceLevel, took_ns: int) -> Ite
         aligned.reason,
         hold_ms,
         stream=stream,
-        epoch=epoch,
+        epoch=fused.epoch,
         t_ns=t_ns,
     )
     if aligned.reason == "window":
         slow = tuple(source for source, why in fused.missing.items() if why == "slow")
-        yield SyncDelayRecord(frame_id, hold_ms, slow, stream=stream, epoch=epoch, t_ns=t_ns)
+        yield SyncDelayRecord(frame_id, hold_ms, slow, stream=stream, epoch=fused.epoch, t_ns=t_ns)
     if level < TraceLevel.VERBOSE:
         return
-    yield TimingRecord(frame_id, "fusion", took_ns / NS_PER_MS, stream=stream, epoch=epoch, t_ns=t_ns)
+    yield TimingRecord(frame_id, "fusion", took_ns / NS_PER_MS, stream=stream, epoch=fused.epoch, t_ns=t_ns)
     obs: list[Obs] = list(aligned.payloads.values())
     for each in obs:
         signals = tuple(body.signals for body in each.observations)
-        yield ObservationRecord(frame_id, each.source, signals, stream=stream, epoch=epoch, t_ns=t_ns)
+        yield ObservationRecord(frame_id, each.source, signals, stream=stream, epoch=fused.epoch, t_ns=t_ns)
 
 
 @records_of.register
-def _of_late(late: Late, stream: str, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
-    yield LateRecord(late.frame_id, late.source, late.behind_ns / NS_PER_MS, stream=stream, t_ns=late.t_ns)
+def _of_late(late: Late, stream: str, epoch: int, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
+    yield LateRecord(late.frame_id, late.source, late.behind_ns / NS_PER_MS, stream=stream, epoch=epoch, t_ns=late.t_ns)
 
 
 @records_of.register
-def _of_drop(drop: Drop, stream: str, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
+def _of_drop(drop: Drop, stream: str, epoch: int, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
     yield FrameDropRecord(
         frame_id=drop.frame_id,
         dropped_frame_ids=(drop.frame_id,),
         reason=drop.reason,
         component=drop.source,
         stream=stream,
+        epoch=epoch,
         t_ns=drop.t_ns,
     )
 
 
 @records_of.register
-def _of_idle(change: Idle, stream: str, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
-    yield StateChangeRecord(change.source, "idle", stream=stream)
+def _of_idle(change: Idle, stream: str, epoch: int, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
+    yield StateChangeRecord(change.source, "idle", stream=stream, epoch=epoch)
 
 
 @records_of.register
-def _of_active(change: Active, stream: str, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
-    yield StateChangeRecord(change.source, "active", stream=stream)
+def _of_active(change: Active, stream: str, epoch: int, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
+    yield StateChangeRecord(change.source, "active", stream=stream, epoch=epoch)
 
 
 @records_of.register
-def _of_reset(reset: Reset, stream: str, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
-    yield StateChangeRecord(stream, "reset", reset.kind, stream=stream)
+def _of_reset(reset: Reset, stream: str, epoch: int, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
+    yield StateChangeRecord(stream, "reset", reset.kind, stream=stream, epoch=epoch)

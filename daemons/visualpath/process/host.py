@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from visualpath.core.errors import ExtractionError, PluginError
 from visualpath.core.extractor import BaseExtractor, Extracted
 from visualpath.core.observation import Observation
 from visualpath.process.mailbox import Seen
+from visualpath_protocol.codec import fit_text
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class ExtractorHost:
             self._models = self.extractor.load_models(self._config)
             self._make("")
         except Exception as error:
-            raise PluginError(f"extractor {self.source!r} cannot start: {type(error).__name__}: {error}") from error
+            raise PluginError(f"extractor {self.source!r} cannot start: {told(error)}") from error
 
     def handle(self, frame: Frame, seen: Seen | None = None) -> Handled:
         """Let the extractor look at one frame.
@@ -66,17 +67,17 @@ class ExtractorHost:
             seen: what the extractors that it depends on saw on this frame; given to one that depends on some.
 
         Raises:
-            ExtractionError: the extractor raised, or returned what cannot go on.
+            ExtractionError: the extractor, or what it returned, raised; or it returned what cannot go on.
         """
         started = time.perf_counter_ns()
         try:
             extract: Callable[..., Extracted] = self._of_stream(frame).extract
             extracted = extract(frame, seen or {}) if self.extractor.depends else extract(frame)
+            extract_ms = (time.perf_counter_ns() - started) / 1e6
+            several = extracted if isinstance(extracted, (list, tuple)) else [] if extracted is None else [extracted]
+            return Handled([self._complete(observation, frame) for observation in several], extract_ms)
         except Exception as error:
-            raise ExtractionError(f"{type(error).__name__}: {error}") from error
-        extract_ms = (time.perf_counter_ns() - started) / 1e6
-        observations = extracted if isinstance(extracted, (list, tuple)) else [] if extracted is None else [extracted]
-        return Handled([self._complete(observation, frame) for observation in observations], extract_ms)
+            raise ExtractionError(told(error)) from error
 
     def close(self) -> None:
         """Close all extractor objects, then the shared models."""
@@ -114,13 +115,30 @@ class ExtractorHost:
         observation.frame_id = frame.frame_id
         observation.t_ns = frame.t_ns
         try:
-            signals = {name: float(value) for name, value in observation.signals.items()}
-        except (AttributeError, OverflowError, TypeError, ValueError) as error:
-            raise ExtractionError(f"signals must be numbers by name: {error}") from error
-        if not all(isinstance(name, str) for name in signals):
-            raise ExtractionError(f"signals must be numbers by name, not by {', '.join(map(repr, signals))}")
-        observation.signals = signals
+            observation.signals = {name: float(value) for name, value in observation.signals.items()}
+        except Exception as error:
+            raise ExtractionError(f"signals must be numbers by name: {told(error)}") from error
+        _check_names("signals must be numbers", observation.signals)
         for name, value in observation.signals.items():
             if not math.isfinite(value):
                 raise ExtractionError(f"signal {name!r} is {value}; signals must be finite")
+        if not isinstance(observation.metadata, Mapping):
+            raise ExtractionError(f"metadata must be values by name, not {type(observation.metadata).__name__}")
+        _check_names("metadata must be values", observation.metadata)
+        observation.metadata = dict(observation.metadata)
         return observation
+
+
+def told(error: Exception) -> str:
+    """What an exception says, fit for a SKIP. Its text, too, may be made by a plug-in, and fail."""
+    try:
+        text = str(error) if type(error) is ExtractionError else f"{type(error).__name__}: {error}"
+    except Exception as another:
+        text = f"{type(error).__name__}, whose text cannot be made: {type(another).__name__}"
+    return fit_text(text)
+
+
+def _check_names(what: str, names: Iterable[object]) -> None:
+    for name in names:
+        if not isinstance(name, str):
+            raise ExtractionError(f"{what} by name, not by {type(name).__name__}")

@@ -40,9 +40,12 @@ class Mailbox:
         self._closed = False
 
     def put(self, task: Task) -> Task | None:
-        """Offer a frame; returns the one that will not be worked on for it, which may be the same."""
+        """Offer a frame; returns the one that will not be worked on for it, which may be the same one.
+
+        Once closed, it is.
+        """
         with self._changed:
-            if not self._places and (self._rows or not self._awaited):
+            if self._closed or (not self._places and (self._rows or not self._awaited)):
                 return task
             row = self._rows.setdefault(task.header.stream, [])  # a stream keeps its place among the others
             displaced = row.pop() if row and len(row) >= self._places else None
@@ -70,8 +73,11 @@ class Mailbox:
         with self._changed:
             return sum(map(len, self._rows.values()))
 
-    def close(self) -> None:
-        """Let `take` return None from now on."""
+    def close(self) -> list[Task]:
+        """Let `take` return None from now on; returns the frames that still waited."""
         with self._changed:
             self._closed = True
+            left = [task for row in self._rows.values() for task in row]
+            self._rows.clear()
             self._changed.notify()
+            return left

@@ -5,6 +5,7 @@ An extractor with `instances: n` becomes n daemons that share its frames. Rules 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any
@@ -18,8 +19,10 @@ from visualpath.runtime.yaml_source import YamlSource, nearest
 from visualpath_protocol.errors import InvalidName
 from visualpath_protocol.messages import check_name
 
-MAX_INSTANCES = 64
+MAX_DAEMONS = 64
 """As many sources as fusion takes."""
+MAX_EVERY = 1_000_000
+"""Of 30 frames a second: one in 9 hours."""
 
 
 class ExtractorSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -44,8 +47,8 @@ class ExtractorSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, 
     expected: bool = True
     hang_timeout_ns: Duration = field(default=Duration(10_000_000_000), name="hang_timeout")
     drop: DropStrategy = "skip_oldest"
-    every: Annotated[int, Meta(ge=2)] | None = None
-    instances: Annotated[int, Meta(ge=1, le=MAX_INSTANCES)] = 1
+    every: Annotated[int, Meta(ge=2, le=MAX_EVERY)] | None = None
+    instances: Annotated[int, Meta(ge=1, le=MAX_DAEMONS)] = 1
     depends: list[str] = []
     config: dict[str, Any] = {}
 
@@ -78,17 +81,32 @@ def expand(
     Raises:
         ConfigError: with file, line and key.
     """
+    count = 0
     for name, section in sections.items():
         _check(source, name, section, streams)
+        count += section.instances
+        if count > MAX_DAEMONS:
+            message = f"with it there are {count} extractor daemons, fusion takes {MAX_DAEMONS}: take some out"
+            raise source.error(("extractors", name), message)
     _check_depends(source, sections, streams)
-    return {daemon: config for name in sections for daemon, config in _daemons(source, name, sections)}
+    daemons = {daemon: config for name in sections for daemon, config in _daemons(source, name, sections)}
+    _check_keyframes(source, sections, daemons)
+    return daemons
 
 
 def _check(source: YamlSource, name: str, section: ExtractorSection, streams: Collection[str]) -> None:
+    if section.streams == []:
+        raise source.error(("extractors", name, "streams"), "name at least one; without this key it looks at all")
     for index, stream in enumerate(section.streams or []):
         if stream not in streams:
             known = nearest(stream, streams)
             raise source.error(("extractors", name, "streams", index), f"no stream is called {stream!r}{known}")
+    for key, names in (("streams", section.streams or []), ("depends", section.depends)):
+        for index, each in enumerate(names):
+            if each in names[:index]:
+                raise source.error(("extractors", name, key, index), f"{each!r} stands here twice: take one out")
+    if not section.hang_timeout_ns:
+        raise source.error(("extractors", name, "hang_timeout"), "must be above 0: every inference would be a hang")
     if section.drop == "keyframe_only" and section.every is None:
         raise source.error(("extractors", name, "drop"), "keyframe_only needs `every: N`, the distance of keyframes")
     if section.drop != "keyframe_only" and section.every is not None:
@@ -110,6 +128,25 @@ def _check_depends(source: YamlSource, sections: Mapping[str, ExtractorSection],
     except CycleError as error:
         cycle: list[str] = error.args[1][::-1]
         raise source.error(("extractors", cycle[0], "depends"), f"a cycle: {' -> '.join(cycle)}") from None
+
+
+def _check_keyframes(
+    source: YamlSource, sections: Mapping[str, ExtractorSection], daemons: Mapping[str, ExtractorConfig]
+) -> None:
+    """Whether each daemon has frames that all it depends on look at: those whose number is a multiple of `needed`."""
+    order = TopologicalSorter({name: section.depends for name, section in sections.items()}).static_order()
+    distance: dict[str, int] = {}
+    needed: dict[str, int] = {}
+    for name in order:
+        needed[name] = math.lcm(*(distance[other] for other in sections[name].depends))
+        distance[name] = math.lcm(sections[name].every or 1, needed[name])
+    for daemon, config in daemons.items():
+        if config.phase % math.gcd(config.stride, needed[config.group]):
+            raise source.error(
+                ("extractors", config.group, "instances"),
+                f"{daemon!r} would never get a frame that {' and '.join(config.depends)} look at, one of "
+                f"{needed[config.group]}: write `drop: keyframe_only` and `every: {needed[config.group]}` here, too",
+            )
 
 
 def _streams(section: ExtractorSection, streams: Collection[str]) -> set[str]:

@@ -77,16 +77,17 @@ class PollLoop:
         self.wake()
 
     def run(self) -> None:
-        """Work until `stop`, SIGTERM or SIGINT."""
+        """Work until `stop`, SIGTERM or SIGINT, and do what was handed over before that. It may be called again."""
         while not self._stopping:
             for readable, _ in self._poller.poll(self._wait_ms()):
                 if readable == self._wake_read:
                     self._drain_wakeups()
                 else:
                     self._drain(readable)
-            while self._handed_over:
-                self._handed_over.popleft()()
+            self._run_handed_over()
             self._run_timers()
+        self._stopping = False
+        self._run_handed_over()
 
     def close(self) -> None:
         """Give the wake-up pipe back."""
@@ -115,6 +116,10 @@ class PollLoop:
         """Wake-up bytes are zero from our threads, or the numbers of signals (`signal.set_wakeup_fd`)."""
         if STOP_SIGNALS & set(os.read(self._wake_read, 4096)):
             self._stopping = True
+
+    def _run_handed_over(self) -> None:
+        while self._handed_over:
+            self._handed_over.popleft()()
 
     def _run_timers(self) -> None:
         now = mono_ns()

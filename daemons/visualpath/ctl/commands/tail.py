@@ -19,7 +19,7 @@ from visualpath.ctl.console import Vpctl, pass_vpctl
 from visualpath.ctl.names import complete_daemon
 from visualpath_protocol.clock import rfc3339
 from visualpath_protocol.codec import Codec
-from visualpath_protocol.endpoints import Endpoints
+from visualpath_protocol.endpoints import Endpoints, extractor_daemon
 from visualpath_protocol.errors import ProtocolError
 from visualpath_protocol.messages import Event, seconds
 from visualpath_protocol.sockets import TAP, ZmqContext, connect
@@ -80,7 +80,13 @@ KINDS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 @click.command("tail")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only these; default: all.")
-@click.option("--daemon", "daemons", multiple=True, shell_complete=complete_daemon, help="Only of these; default: all.")
+@click.option(
+    "--daemon",
+    "daemons",
+    multiple=True,
+    shell_complete=complete_daemon,
+    help="Only of these; default: all but extractors, whose words fusion repeats in short.",
+)
 @click.option("--seconds", "duration_s", type=click.FloatRange(0, min_open=True), help="End after so long.")
 @pass_vpctl
 def command(vpctl: Vpctl, kinds: tuple[str, ...], daemons: tuple[str, ...], duration_s: float | None) -> None:
@@ -89,9 +95,10 @@ def command(vpctl: Vpctl, kinds: tuple[str, ...], daemons: tuple[str, ...], dura
     --kind and --daemon may be given several times. With --json each event is one line.
     """
     chosen = vpctl.daemons(daemons)
+    repeated = set() if daemons else set(map(extractor_daemon, vpctl.config.extractors))
     deadline = time.monotonic() + duration_s if duration_s is not None else None
     with suppress(KeyboardInterrupt):
-        taps = Taps(vpctl.config.endpoints(), chosen, kinds)
+        taps = Taps(vpctl.config.endpoints(), [daemon for daemon in chosen if daemon not in repeated], kinds)
         try:
             _say_who_is_down(vpctl, chosen)
             for event in taps.events(deadline):
