@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from visualpath.core.errors import RecordError
-from visualpath.process.record import RecordReader, files_at
+from visualpath.process.record import RecordReader, files_at, pack
 from visualpath.process.replay import Replay
 from visualpath.runtime.config import load_config
 from visualpath_protocol.codec import encode
@@ -141,11 +141,31 @@ def test_another_configuration_is_tried_and_the_difference_shown(killed, vpctl, 
 
 def test_a_record_that_replays_otherwise_ends_with_1(killed, vpctl, folder):
     (path,) = files_at(folder)
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b"face.count >= 1", b"face.count >= 9", 1))
+    head, *entries = RecordReader([path])
+    body = encode(head).replace(b"face.count >= 1", b"face.count >= 9")
+    path.write_bytes(pack(0, 0, body) + b"".join(pack(each.now_ns, 0, each.body) for each in entries))
     result = vpctl("replay")
     assert result.exit_code == 1
     assert "0 triggers; differs: 1 gone" in result.output
+
+
+def test_of_a_damaged_record_nothing_is_said_to_be_the_same(killed, vpctl, folder):
+    (path,) = files_at(folder)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"OBS")] ^= 1
+    path.write_bytes(content)
+    result = vpctl("replay")
+    assert result.exit_code == 1
+    assert "0 triggers, byte-identical to the record, of what could be read" in result.output
+    assert json.loads(vpctl("--json", "replay").stdout)["whole"] is False
+
+
+def test_a_record_whose_rules_are_of_another_grammar_is_refused(killed, vpctl, folder):
+    (path,) = files_at(folder)
+    head = next(iter(RecordReader([path])))
+    path.write_bytes(pack(0, 0, encode(head).replace(b"face.count >= 1", b"face.count => 1")))
+    result = vpctl("replay")
+    assert (result.exit_code, "face.count => 1" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(("option", "code"), [("--speed=0", 2), ("--speed=fast", 2), ("--config=none.yaml", 78)])

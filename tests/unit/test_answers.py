@@ -77,6 +77,27 @@ def test_a_process_that_began_anew_has_no_rate_yet(answers):
     assert answers.counter("fusion", "sets") == {"total": 3, "per_s": None}
 
 
+def test_a_process_that_began_anew_with_the_same_pid_has_no_rate_yet(answers):
+    before, after = Daemon(), Daemon()
+    before.uptime_ns = 900 * S
+    before.counters["sets"], after.counters["sets"] = 100, 3
+    before.histograms.observe("capture_to_set", 900 * MS, stream="cam1")
+    for answer in (before.answer(), after.answer()):
+        answers.add({"fusion": answer})
+    assert answers.counter("fusion", "sets") == {"total": 3, "per_s": None}
+    assert answers.percentiles_ms("fusion", "capture_to_set", {"stream": "cam1"})["p50"] is None
+
+
+def test_the_rate_of_a_process_that_began_anew_is_its_own(answers):
+    before, after = Daemon(), Daemon()
+    before.counters["sets"] = 100
+    for counted in (before.answer(), before.answer(), before.answer(), after.answer()):
+        answers.add({"fusion": counted})
+    after.counters["sets"] = 5
+    answers.add({"fusion": after.answer()})
+    assert answers.counter("fusion", "sets")["per_s"] == 5
+
+
 def test_a_daemon_that_is_down_has_neither_total_nor_rate(answers, daemon):
     daemon.counters["sets"] = 7
     for answer in (daemon.answer(), daemon.answer(), None):

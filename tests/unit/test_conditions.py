@@ -160,3 +160,22 @@ def test_learning_an_unknown_signal_never_reverses_an_answer(spec):
     before = condition.holds(known.get)
     for value in (0.0, 1.0):
         assert before is None or condition.holds({**known, ("x", "u"): value}.get) is before
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "shown"),
+    [
+        ("a.x >= 1", 0.5, "0.5"),
+        ("a.x >= 1", 0.123456789, "0.123457"),
+        ("a.x >= 1", 0.9999999, "0.9999999"),
+        ("a.x == 0.123457", 0.1234569, "0.1234569"),
+        ("a.x < -2", -2.0000001, "-2.0000001"),
+    ],
+)
+def test_a_value_is_shown_so_that_it_stands_to_the_threshold_as_it_does(text, value, shown):
+    assert parse_condition(text).shown(value) == shown
+
+
+@pytest.mark.parametrize("text", ["a.x >= 1", "a.x > 1234567.5", "a.x < 0.123456789"])
+def test_a_comparison_is_told_with_the_whole_threshold(text):
+    assert str(parse_condition(text)) == text

@@ -7,11 +7,12 @@ from visualpath.core.errors import RecordError
 from visualpath.core.fusion import BaseFusion, FrameObservations
 from visualpath.core.observation import Observation
 from visualpath.core.rules import RulesFusion
-from visualpath.core.stream_fusion import ByHand
-from visualpath.process import explain as explain_module
+from visualpath.core.stream_fusion import ByHand, Tick
+from visualpath.process import witness
 from visualpath.process.explain import explain
 from visualpath.process.record import files_at
 from visualpath.process.survey import Moment
+from visualpath_protocol.messages import Bound, StreamState
 
 MS = 1_000_000
 
@@ -262,7 +263,9 @@ def states(answer):
     return {each.source: each.state for each in answer.sources}
 
 
-@pytest.mark.parametrize(("skip", "why"), [(True, "error"), (False, "its stride or a BOUND says so")])
+@pytest.mark.parametrize(
+    ("skip", "why"), [(True, "error"), (False, "it reported a later frame and never spoke of this one")]
+)
 def test_a_source_that_skipped_is_told_with_the_reason(live, skip, why):
     live.obs("face", 0, count=1.0)
     if skip:
@@ -302,7 +305,243 @@ def test_when_the_set_left_and_why_is_told(live):
 def test_a_long_record_is_explained_only_around_the_moment(live, monkeypatch):
     asked = []
     monkeypatch.setattr(RulesFusion, "explain", lambda self: asked.append(1) or [])
-    monkeypatch.setattr(explain_module, "BEFORE_NS", 500 * MS)
+    monkeypatch.setattr(witness, "BEFORE_NS", 500 * MS)
     live.faces(0, 200, count=0.0)
     at(live, 5000)
     assert 10 <= len(asked) <= 60
+
+
+# What must not be said -------------------------------------------------------------------------------
+
+LONG = """
+streams: {cam1: {source: a}}
+extractors: {face: {}, text: {}}
+fusion: {rules: [{label: smile, when: %s, for: 1s}]}
+"""
+
+
+@pytest.fixture
+def long(make_scene):
+    """A rule that needs a second."""
+
+    def make(when="face.count >= 1"):
+        scene = make_scene(LONG % when)
+        scene.live("face", "text")
+        return scene
+
+    return make
+
+
+def epoch_4(scene, at_ms, **fields):
+    scene.feed(StreamState(stream="cam1", epoch=4, state="live", fps=20.0, **fields), at_ms)
+
+
+AS_RECORDED = "(as recorded; it cannot be derived again from what is left of the record)"
+
+
+@pytest.mark.parametrize("t_ms", [600, 950])
+def test_a_trigger_whose_beginning_has_rolled_off_is_a_yes_as_recorded(long, t_ms):
+    scene = long()
+    scene.faces(0, 9)
+    scene.recorder._begin_next_file(5490 * MS)
+    scene.faces(10, 60)
+    scene.end()
+    scene.files()[0].unlink()
+    answer = why(scene, t_ms)
+    assert answer.startswith("yes: TRIG ")
+    assert answer.endswith(AS_RECORDED)
+
+
+def with_a_gap(scene, last=60, count=1.0):
+    scene.faces(0, 9)
+    scene.recorder._dropped = 3
+    scene.faces(10, last, count=count)
+
+
+@pytest.mark.parametrize("t_ms", [300, 800])
+def test_a_trigger_across_a_gap_is_a_yes_as_recorded(long, t_ms):
+    scene = long()
+    with_a_gap(scene)
+    assert why(scene, t_ms).endswith(AS_RECORDED)
+
+
+def test_a_hold_across_a_gap_ends_there(long):
+    scene = long()
+    with_a_gap(scene, last=12, count=0.0)
+    assert why(scene, 300) == "no: held for 0.450 s of 1 s when the record has a gap"
+
+
+def test_a_value_from_before_a_gap_was_not_never_seen(long):
+    scene = long()
+    scene.faces(0, 9)
+    scene.recorder._dropped = 3
+    for frame_id in range(10, 15):
+        scene.obs("text", frame_id)
+    scene.obs("face", 14)
+    assert why(scene, 600).startswith("no: face.count was never seen after the gap in the record (needs >= 1)")
+
+
+def test_a_trigger_that_the_record_does_not_have_is_told_so(live, monkeypatch):
+    monkeypatch.setattr(live.recorder, "put_trigs", lambda *_: None)
+    live.faces(0, 10)
+    assert why(live, 100).endswith("(decided from the record, which does not have it)")
+
+
+def test_an_obs_that_was_late_in_another_epoch_is_not_this_ones(live):
+    live.obs("face", 0, count=1.0)
+    live.faces(1, 2)
+    live.obs("text", 0, at_ms=130)
+    epoch_4(live, 3000)
+    live.obs("face", 0, epoch=4, at_ms=3010, count=1.0)
+    live.obs("face", 4, epoch=4, at_ms=3210, count=1.0)
+    assert states(at(live, 0, epoch=3))["text"] == "late"
+    assert states(at(live, 0, epoch=4))["text"] == "missing"
+
+
+def failing_on(monkeypatch, nth, method="update"):
+    """The rules raise on their nth frame."""
+    calls, whole = [], getattr(RulesFusion, method)
+
+    def fail(self, *args):
+        calls.append(args)
+        if len(calls) == nth:
+            raise ValueError("no more")
+        return whole(self, *args)
+
+    monkeypatch.setattr(RulesFusion, method, fail)
+
+
+def failed_in_epoch_3(live, monkeypatch, nth):
+    live.faces(0, 4)
+    epoch_4(live, 3000)
+    for source in ("text", "face"):
+        live.obs(source, 4, epoch=4, at_ms=3210, count=1.0)
+    failing_on(monkeypatch, nth)
+    return at(live, 200, epoch=3).failed
+
+
+def test_a_failure_of_the_plug_in_is_that_of_its_frame(live, monkeypatch):
+    assert failed_in_epoch_3(live, monkeypatch, 5) == "ValueError: no more"
+
+
+def test_a_failure_of_the_plug_in_in_another_epoch_is_not_this_ones(live, monkeypatch):
+    assert failed_in_epoch_3(live, monkeypatch, 6) == ""
+
+
+def test_a_plug_in_that_fails_to_explain_itself_has_not_failed_on_the_frame(live, monkeypatch):
+    live.faces(0, 4)
+    failing_on(monkeypatch, 5, "explain")
+    answer = at(live, 200)
+    assert (answer.failed, answer.rules) == ("", [])
+    assert answer.notes == ["the fusion plug-in fails to explain itself: ValueError: no more"]
+
+
+def test_a_rule_that_a_plug_in_tells_of_no_more_has_no_hold_any_more(live, monkeypatch):
+    live.faces(0, 2)
+    whole = RulesFusion.explain
+    monkeypatch.setattr(RulesFusion, "explain", lambda self: whole(self) if self._known.t_ns < 100 * MS else [])
+    assert why(live, 50).startswith("no: held for 0.050 s of 0.2 s when the plug-in ended it")
+
+
+def test_a_moment_long_after_a_trigger_is_not_part_of_it(live):
+    live.faces(10, 14)
+    live.faces(180, 200, count=0.0)
+    assert why(live, 8000) == "no: no frame was fused from 0.700s to 9.000s"
+
+
+def test_a_moment_before_all_frames_is_not_part_of_what_follows(live):
+    live.faces(10, 20)
+    assert why(live, 200) == "no: no frame was fused before 0.500s"
+
+
+def test_a_moment_between_two_frames_is_part_of_a_hold_that_goes_on(make_scene):
+    scene = make_scene(LONG.replace("for: 1s", "for: 9s, max_gap: 5s") % "face.count >= 1")
+    scene.live("face", "text")
+    for frame_id in (0, 60, 61):
+        scene.faces(frame_id, frame_id)
+    assert why(scene, 1500) == "not yet: held for 3.050 s of 9 s when the record ends"
+
+
+def test_a_hold_that_a_new_epoch_ended_is_told(long):
+    scene = long()
+    scene.faces(0, 9)
+    epoch_4(scene, 600)
+    assert why(scene, 200) == "no: held for 0.450 s of 1 s when epoch 4 began"
+
+
+def test_a_hold_that_the_end_of_the_stream_ended_is_told(long):
+    scene = long()
+    scene.faces(0, 9)
+    scene.feed(StreamState(stream="cam1", epoch=3, state="ended", last_frame_id=9, last_t_ns=450 * MS), 520)
+    scene.feed(Tick(), 5000)
+    assert why(scene, 200) == "no: held for 0.450 s of 1 s when the stream ended"
+
+
+def test_a_value_that_no_hold_needed_is_not_blamed_for_its_end(long):
+    scene = long("{any: [face.count >= 1, text.n >= 1]}")
+    scene.obs("text", 0, n=0.0)
+    scene.obs("face", 0, count=1.0)
+    scene.faces(1, 6)
+    scene.faces(7, 20, count=0.0)
+    assert why(scene, 200) == "no: held for 0.300 s of 1 s when face.count was 0 (needs >= 1) on frame #7"
+
+
+def silence_of(answer, source="text"):
+    (report,) = (each for each in answer.sources if each.source == source)
+    return report.why
+
+
+def test_a_frame_outside_of_a_stride_is_told_so(live):
+    live.up("text", 0, stride=2)
+    live.obs("face", 1, count=1.0)
+    assert silence_of(at(live, 50)) == "its stride"
+
+
+def test_a_frame_before_a_bound_is_told_so(live):
+    live.obs("face", 1, count=1.0)
+    live.feed(Bound(source="text", instance="i", seq=1, stream="cam1", epoch=3, t_ns=60 * MS), 80)
+    assert silence_of(at(live, 50)) == "its BOUND"
+
+
+def test_a_trigger_by_hand_is_not_the_rules(live):
+    live.faces(0, 10, count=0.0)
+    live.feed(ByHand(label="smile", t_ns=500 * MS, frame_id=10, reason="a noise"), 530)
+    live.faces(11, 12, count=0.0)
+    assert why(live, 500) == "no: face.count was 0 (needs >= 1) on frame #10"
+
+
+def test_where_time_jumped_back_the_last_time_is_explained(live):
+    live.faces(0, 200, count=0.0)
+    for n in range(60):
+        for source in ("text", "face"):
+            live.obs(source, 201 + n, t_ms=1000 + 50 * n, at_ms=10_070 + 50 * n, count=1.0)
+    answer = at(live, 1500)
+    assert answer.frame_id > 200
+    assert answer.notes == ["time jumped back: epoch 3 came to that moment again, this is the last time"]
+
+
+@pytest.mark.parametrize("t_ms", [500, 2000])
+def test_the_streams_state_is_of_this_epoch(live, t_ms):
+    live.faces(0, 40)
+    live.feed(StreamState(stream="cam1", epoch=4, state="stalled"), 2100)
+    assert at(live, t_ms).stream_state == "live"
+
+
+def test_the_streams_state_is_of_the_moment(live):
+    live.faces(0, 10)
+    live.feed(StreamState(stream="cam1", epoch=3, state="stalled", last_t_ns=500 * MS), 600)
+    assert at(live, 200).stream_state == "live"
+
+
+@pytest.mark.parametrize(
+    ("when", "value", "expected"),
+    [
+        ("face.count >= 1", 1 - 1e-12, "face.count was 0.999999999999 (needs >= 1)"),
+        ("face.count > 1234567.5", 1234567.25, "face.count was 1234567.25 (needs > 1234567.5)"),
+        ("face.count >= 1", 0.123456789, "face.count was 0.123457 (needs >= 1)"),
+    ],
+)
+def test_a_value_is_told_in_digits_enough_to_tell_it_from_the_threshold(long, when, value, expected):
+    scene = long(when)
+    scene.faces(0, 9, count=value)
+    assert why(scene, 300) == f"no: {expected} on frame #6"

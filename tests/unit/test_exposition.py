@@ -55,6 +55,13 @@ def test_one_metric_of_several_daemons_is_one_family():
     assert values == {"frame-cam1": 3, "frame-cam2": 4}
 
 
+def test_an_answer_without_counters_and_histograms_has_the_rest():
+    assert samples(fusion={"outbox": 2}) == {
+        sample("visualpath_up", daemon="fusion"): 1,
+        sample("visualpath_outbox_triggers", daemon="fusion"): 2,
+    }
+
+
 # Counters -------------------------------------------------------------------------------------------
 
 

@@ -247,3 +247,13 @@ def test_records_of_several_threads_are_all_there(sink, path):
         thread.join()
     sink.close()
     assert len(told(path)) == 2000
+
+
+def test_files_of_a_time_when_more_were_kept_are_deleted_and_others_not(tmp_path):
+    for name in ("x.jsonl.1", "x.jsonl.3", "x.jsonl.10", "x.jsonl.gz", "y.jsonl.3"):
+        (tmp_path / name).touch()
+    file = RotatingFile(tmp_path / "x.jsonl", max_bytes=4, keep=2)
+    for line in (b"one\n", b"two\n"):
+        file.append([line])
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"x.jsonl", "x.jsonl.1", "x.jsonl.2", "x.jsonl.gz", "y.jsonl.3"}

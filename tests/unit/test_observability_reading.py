@@ -99,6 +99,48 @@ def test_a_file_that_is_gone_is_waited_for(present, reader):
     assert list(reader.added()) == [b"2\n"]
 
 
+def rotate(tmp_path, keep):
+    for number in range(keep, -1, -1):
+        path = tmp_path / (f"fusion.jsonl.{number}" if number else "fusion.jsonl")
+        if path.exists():
+            path.rename(tmp_path / f"fusion.jsonl.{number + 1}")
+
+
+def test_several_rotations_between_two_calls_lose_nothing(tmp_path, present, reader):
+    append(present, b"1\n")
+    list(reader.added())
+    append(present, b"2\n")
+    for line in (b"3\n", b"4\n", b"5\n"):
+        rotate(tmp_path, 4)
+        append(present, line)
+    assert (list(reader.added()), reader.gaps) == ([b"2\n", b"3\n", b"4\n", b"5\n"], 0)
+
+
+def test_a_file_that_rolled_off_leaves_a_gap_that_is_told(tmp_path, present, reader):
+    append(present, b"1\n")
+    list(reader.added())
+    for line in (b"2\n", b"3\n"):
+        rotate(tmp_path, 1)
+        append(present, line)
+    (tmp_path / "fusion.jsonl.2").unlink()
+    assert (list(reader.added()), reader.gaps) == ([b"3\n"], 1)
+
+
+def test_a_rotation_while_the_last_lines_are_read_repeats_and_reorders_nothing(tmp_path, present):
+    append(tmp_path / "fusion.jsonl.1", b"1\n")
+    append(present, b"2\n")
+
+    def rotated_meanwhile(line):
+        if line == b"2\n" and not (tmp_path / "fusion.jsonl.2").exists():
+            rotate(tmp_path, 4)
+            append(present, b"3\n")
+        return True
+
+    reader = TraceReader(tmp_path, "fusion", rotated_meanwhile)
+    assert (reader.last(9), list(reader.added())) == ([b"1\n", b"2\n"], [b"3\n"])
+    reader.close()
+
+
 # Numbers -----------------------------------------------------------------------------------------------
 
 
@@ -154,6 +196,25 @@ def test_what_is_no_record_is_counted_and_the_rest_read():
     total = TraceSummary()
     total.add([b"broken\n", encode_line(Stamped(LateRecord(1, "pose", 4.0), 1, 2, "fusion")), b"{}\n"])
     assert (total.facts()["unreadable"], total.facts()["records"]) == (2, 1)
+
+
+GOOD = encode_line(Stamped(TriggerRecord("08f3", "smile", 11, 12, 0.5, "why"), 1, 2, "fusion"))
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        (b"why", b"\xff"),
+        (b'"fusion"', b'"fusion","z":' + b"[" * 5000 + b"]" * 5000),
+        (b'"wall_ns":2', b'"wall_ns":%d' % 10**30),
+        (b'"t_start_ns":11', b'"t_start_ns":%d' % 10**400),
+    ],
+)
+def test_a_line_that_nobody_could_have_written_is_no_record(part, other):
+    assert part in GOOD
+    total = TraceSummary()
+    total.add([GOOD.replace(part, other), GOOD])
+    assert (total.facts()["unreadable"], total.facts()["records"]) == (1, 1)
 
 
 def test_an_empty_trace_has_no_figures():

@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import shutil
 
 import msgpack
 import msgspec
@@ -12,6 +13,7 @@ from visualpath.core.errors import ConfigError, RecordError
 from visualpath.core.stream_fusion import ByHand, SourceDown, Tick
 from visualpath.process import recorder as recorder_module
 from visualpath.process.record import (
+    FORMAT,
     Entry,
     Head,
     RecordReader,
@@ -176,16 +178,48 @@ def test_other_files_in_the_folder_are_never_deleted(make_scene):
 
 
 def test_without_a_path_to_a_file_the_latest_run_of_a_folder_is_read(tmp_path):
-    names = [file_name("20260101T000000.000Z", 1), file_name("20260102T000000.000Z", 0)]
-    for name in (*names, file_name("20260102T000000.000Z", 1), "other.vprec"):
+    first, second = "999999-20260103T000000.000Z", "1000000-20260102T000000.000Z"  # the clock was set back
+    for name in (file_name(first, 1), file_name(second, 0), file_name(second, 1), "other.vprec"):
         (tmp_path / name).touch()
-    assert [path.name for path in files_at(tmp_path)] == [names[1], file_name("20260102T000000.000Z", 1)]
-    assert list(runs_in(tmp_path)) == ["20260101T000000.000Z", "20260102T000000.000Z"]
+    assert [path.name for path in files_at(tmp_path)] == [file_name(second, 0), file_name(second, 1)]
+    assert list(runs_in(tmp_path)) == [first, second]
 
 
 def test_a_folder_without_record_is_refused(tmp_path):
     with pytest.raises(RecordError, match="no record there"):
         files_at(tmp_path)
+
+
+def test_a_record_of_many_large_files_rolls_too(make_scene):
+    scene = make_scene("record: {size: 136MiB}\n" + CONFIG)
+    for frame_id in range(20):
+        scene.obs("face", frame_id, data=bytes(1 << 20))
+        scene.write()
+    scene.end()
+    assert len(scene.files()) == 2
+
+
+def test_a_run_is_the_latest_although_the_clock_was_set_back(make_scene):
+    scene = make_scene("record: {size: 8MiB}\n" + CONFIG)
+    scene.folder.mkdir(parents=True, exist_ok=True)
+    for number in range(8):
+        (scene.folder / file_name("000007-20990101T000000.000Z", number)).write_bytes(bytes(1 << 20))
+    scene.obs("face", 0)
+    scene.end()
+    (path,) = files_at(scene.folder)
+    assert path.name.startswith("000008-")
+    assert not (scene.folder / file_name("000007-20990101T000000.000Z", 0)).exists()
+
+
+def test_a_file_of_another_run_is_neither_written_nor_deleted(scene, monkeypatch):
+    monkeypatch.setattr(recorder_module, "file_name", lambda run, number: f"{number}.vprec")
+    scene.folder.mkdir(parents=True)
+    (scene.folder / "0.vprec").write_bytes(b"of another run")
+    scene.obs("face", 0)
+    scene.write()
+    scene.end()
+    assert (scene.folder / "0.vprec").read_bytes() == b"of another run"
+    assert scene.counters["dropped.record"] == 1
 
 
 # What is missing ------------------------------------------------------------------------------------
@@ -221,6 +255,68 @@ def test_while_the_disk_refuses_also_heads_what_is_lost_adds_up(scene, monkeypat
     scene.obs("face", 5)
     heads, _ = read(scene)
     assert heads[-1].lost == scene.counters["dropped.record"] == 5
+
+
+def test_on_a_full_disk_the_oldest_file_makes_room(scene, monkeypatch):
+    scene.folder.mkdir(parents=True)
+    oldest, older = (scene.folder / file_name("000001-20260101T000000.000Z", number) for number in (0, 1))
+    oldest.touch()
+    older.touch()
+    write_whole = recorder_module._write_whole
+
+    def full_while_the_oldest_is_there(*args):
+        refuse() if oldest.exists() else write_whole(*args)
+
+    monkeypatch.setattr(recorder_module, "_write_whole", full_while_the_oldest_is_there)
+    scene.obs("face", 0)
+    scene.end()
+    assert (scene.counters["dropped.record"], oldest.exists(), older.exists()) == (0, False, True)
+    assert [each.message.frame_id for each in read(scene)[1]] == [0]
+
+
+def test_files_that_got_no_input_are_taken_back(scene, monkeypatch):
+    scene.obs("face", 0)
+    scene.write()
+    write_whole = recorder_module._write_whole
+
+    def take_only_heads(file, data):
+        if file.tell():
+            raise OSError(5, "Input/output error")
+        write_whole(file, data)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(recorder_module, "_write_whole", take_only_heads)
+        for frame_id in range(1, 5):
+            scene.obs("face", frame_id)
+            scene.write()
+    scene.obs("face", 5)
+    heads, entries = read(scene)
+    assert (len(scene.files()), [head.lost for head in heads]) == (2, [0, scene.counters["dropped.record"]])
+    assert [each.message.frame_id for each in entries if isinstance(each.message, Obs)] == [0, 5]
+
+
+def test_a_folder_that_was_removed_is_made_anew_and_what_is_lost_is_counted(scene):
+    scene.obs("face", 0)
+    scene.write()
+    shutil.rmtree(scene.folder)
+    scene.obs("face", 1)
+    scene.write()
+    scene.obs("face", 2)
+    (head,), (entry,) = read(scene)
+    assert (head.number, head.lost, entry.message.frame_id) == (1, 1, 2)
+    assert scene.counters["dropped.record"] == 1
+
+
+@pytest.mark.parametrize("value", [object(), 2**70, "late"])
+def test_a_head_that_nobody_could_read_is_none_and_what_it_would_begin_is_counted(make_scene, value):
+    scene = make_scene(firings={"smile": (3, value)})
+    scene.obs("face", 0)
+    scene.write()
+    scene.recorder._firings["cam1"].clear()
+    scene.obs("face", 1)
+    (head,), (entry,) = read(scene)
+    assert (head.lost, entry.message.frame_id) == (1, 1)
+    assert scene.counters["dropped.record"] == 1
 
 
 class HalfFull(io.FileIO):
@@ -288,6 +384,47 @@ def test_damage_ends_the_file_and_is_told(scene, garbage):
     assert "damaged at byte" in reader.damage[0]
 
 
+def test_each_flipped_bit_is_damage(scene):
+    scene.live("face")
+    scene.end()
+    (path,) = scene.files()
+    whole = path.read_bytes()
+    begin = len(whole) - len(pack(0, 0, read(scene)[1][-1].body))
+    for bit in range(begin * 8, len(whole) * 8):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        reader = RecordReader([path])
+        assert len(list(reader)) == 2
+        assert reader.damage == [f"{path.name}: damaged at byte {begin}; the rest is left out"]
+
+
+def test_a_file_without_a_head_ends_nothing_but_itself(small_files):
+    small_files.end()
+    first, second, *_ = small_files.files()
+    first.write_bytes(b"garbage" * 10)
+    reader = RecordReader([first, second])
+    assert next(iter(reader)).lost == 1
+    assert reader.damage == [f"{first.name}: is no record of visualpath"]
+
+
+def test_a_file_that_rolls_off_while_others_are_read_is_told(small_files):
+    small_files.end()
+    first, second, *_ = small_files.files()
+    reader = RecordReader([first, second])
+    first.unlink()
+    assert len(list(reader)) > 1
+    assert reader.damage == [f"{first.name}: is no longer there"]
+
+
+def test_a_condition_of_another_grammar_is_refused_with_the_version(scene):
+    (head,), _ = read(scene)
+    rules = [{**head.fusion["rules"][0], "when": "face.count => 1"}]
+    other = msgspec.structs.replace(head, visualpath="9.9", fusion={**head.fusion, "rules": rules})
+    with pytest.raises(RecordError, match=r"visualpath 9\.9.*face\.count => 1"):
+        other.fusion_config()
+
+
 @pytest.mark.parametrize("content", [b"garbage" * 10, pack(0, 0, encode(Tick()))])
 def test_what_is_no_record_is_refused(tmp_path, content):
     path = tmp_path / "x.vprec"
@@ -310,9 +447,9 @@ def test_files_in_which_nothing_is_are_refused(tmp_path):
 
 def test_a_record_of_another_format_is_refused_with_its_version(scene, tmp_path):
     (head,), _ = read(scene)
-    later = msgspec.structs.replace(head, format=2, visualpath="9.9")
+    later = msgspec.structs.replace(head, format=FORMAT + 1, visualpath="9.9")
     (tmp_path / "x.vprec").write_bytes(pack(0, 0, encode(later)))
-    with pytest.raises(RecordError, match=r"format 2; visualpath 9\.9 reads it"):
+    with pytest.raises(RecordError, match=rf"format {FORMAT + 1}; visualpath 9\.9 reads it"):
         list(RecordReader([tmp_path / "x.vprec"]))
 
 

@@ -145,7 +145,19 @@ def test_each_part_of_a_record_replays_by_itself(long_afternoon):
 
 def test_a_file_that_is_gone_is_told(long_afternoon):
     first, _, *rest = files_at(long_afternoon.folder)
-    assert "what came before it is not there" in replayed([first, *rest]).notes[-1]
+    replay = replayed([first, *rest])
+    assert "what came before it is not there" in replay.notes[-1]
+    assert not replay.whole
+
+
+def test_a_record_that_begins_in_the_middle_is_whole_from_there_on(long_afternoon):
+    assert replayed(files_at(long_afternoon.folder)).whole
+
+
+def test_a_damaged_record_is_not_whole(afternoon):
+    (path,) = files_at(afternoon.folder)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert not replayed([path]).whole
 
 
 def test_after_damage_in_the_middle_the_next_file_begins_anew(long_afternoon):
@@ -218,7 +230,7 @@ def test_the_same_moment_twice_by_hand_is_two():
 
 
 def test_a_record_that_cannot_be_opened_is_refused(tmp_path):
-    with pytest.raises(RecordError, match="No such file"):
+    with pytest.raises(RecordError, match="is no longer there"):
         replayed([tmp_path / "none.vprec"])
 
 

@@ -162,7 +162,7 @@ def test_the_first_observation_that_has_the_signal_gives_it():
 def test_signals_of_a_source_that_is_not_in_the_rule_are_not_kept():
     fusion = RulesFusion([rule()])
     fusion.update(frame(0, face=1, pose=1))
-    assert set(fusion._values) == {("face", "count")}
+    assert set(fusion._known.values) == {("face", "count")}
 
 
 def test_observations_used_counts_those_of_all_sources():
@@ -322,3 +322,33 @@ def test_on_every_frame_of_a_hold_the_condition_was_true(tape, for_ms):
         inside = [t for t in truth if t_start <= t <= t_end and truth[t] is not None]
         assert all(truth[t] == 1 for t in inside)
         assert all(later - earlier <= 300 for earlier, later in itertools.pairwise(inside))
+
+
+# What ended a hold ----------------------------------------------------------------------------------
+
+
+def ended_by(when, *frames):
+    """The comparisons that ended the hold on the last frame."""
+    fusion = RulesFusion([rule(when, **{"for": "9s"})])
+    for each in frames:
+        fusion.update(each)
+    (state,) = fusion.explain()
+    return [reading.comparison for reading in state.ended_by]
+
+
+BOTH = {"all": ["face.count >= 1", "pose.count >= 1"]}
+EITHER = {"any": ["face.count >= 1", "pose.count >= 1"]}
+
+
+@pytest.mark.parametrize(
+    ("when", "frames", "blamed"),
+    [
+        (BOTH, [frame(0, face=1, pose=1), frame(50, face=0, pose=1)], ["face.count >= 1"]),
+        (BOTH, [frame(0, face=1, pose=1), frame(200, face=1), frame(350, face=1, pose=1)], ["pose.count >= 1"]),
+        (EITHER, [frame(0, face=1, pose=0), frame(200, face=1), frame(350, face=0)], ["face.count >= 1"]),
+        (EITHER, [frame(0, face=1, pose=1), frame(50, face=0)], []),
+        (BOTH, [frame(0, face=1, pose=1), frame(50, face=0, pose=1), frame(100, face=0, pose=1)], []),
+    ],
+)
+def test_a_hold_is_ended_by_what_kept_it_up_and_no_longer_did(when, frames, blamed):
+    assert ended_by(when, *frames) == blamed

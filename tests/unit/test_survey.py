@@ -1,11 +1,14 @@
 """What a record holds, and the moments that people name."""
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from visualpath.core.errors import RecordError
+from visualpath.ctl.commands import record as record_command
+from visualpath.ctl.main import main
 from visualpath.process.record import files_at
 from visualpath.process.survey import Moment, find, survey
 from visualpath_protocol.clock import rfc3339
@@ -121,3 +124,40 @@ def test_a_time_of_day_before_midnight_is_that_of_the_day_before(record):
     wall_ns = round(before_midnight.timestamp()) * S
     record.heads[0] = msgspec.structs.replace(record.heads[0], wall_ns=wall_ns)
     assert find(record, "cam1", "23:59:59") == Moment(3, 1 * S)
+
+
+def test_a_time_of_day_may_have_an_offset(record):
+    named = datetime.fromisoformat(utc(record, 2000)).astimezone(timezone(timedelta(hours=9)))
+    found = find(record, "cam1", named.timetz().isoformat())
+    assert abs(found.t_ns - 2 * S) < MS
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_of_any_length_is_refused_in_words(record, sign):
+    with pytest.raises(RecordError, match="is no time"):
+        find(record, "cam1", sign + "9" * 400)
+
+
+@pytest.mark.parametrize("wild", [{"t_ms": 600_000}, {"epoch": 99, "t_ms": 100}])
+def test_one_wild_obs_is_no_frame_of_the_stream(scene, wild):
+    scene.live("face", "text")
+    scene.faces(0, 40)
+    scene.obs("face", 9999, at_ms=2050, count=1.0, **wild)
+    scene.faces(41, 100)
+    scene.end()
+    record = survey(files_at(scene.folder))
+    assert record.streams["cam1"].spans() == {3: (0, 5 * S)}
+
+
+def test_a_record_that_cannot_be_saved_leaves_no_file(scene, tmp_path, monkeypatch):
+    def broken(_files):
+        yield b"half of it"
+        raise RecordError("it cannot be read")
+
+    monkeypatch.setattr(record_command, "joined", broken)
+    scene.live("face")
+    scene.end()
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    result = CliRunner().invoke(main, ["record", "--record", str(scene.folder), "save", str(saved / "kept.vprec")])
+    assert (result.exit_code, result.stderr, list(saved.iterdir())) == (1, "vpctl: it cannot be read\n", [])

@@ -123,6 +123,13 @@ def test_a_stream_has_its_state_rates_and_last_frame(scene):
     }  # fmt: skip
 
 
+def test_a_stream_that_the_running_fusion_does_not_know_yet_has_no_sets(scene):
+    del scene.answers["fusion"]["streams"]["cam1"]
+    scene.ask()
+    scene.ask()
+    assert scene.facts()["streams"]["cam1"]["sets_per_s"] is None
+
+
 def test_a_stream_whose_daemon_is_down_is_down(scene):
     scene.ask(down=["frame-cam1"])
     stream = scene.facts()["streams"]["cam1"]
@@ -255,6 +262,14 @@ def test_what_cannot_be_read_is_counted(scene, body):
     assert scene.facts()["unreadable"] == 1
 
 
+@pytest.mark.parametrize("hold_ms", [-1, 3_600_001])
+def test_a_time_that_no_frame_is_held_for_is_not_believed(scene, hold_ms):
+    scene.ask()
+    scene.left(8, 100, ["face"], hold_ms=hold_ms)
+    assert scene.facts()["unreadable"] == 1
+    assert scene.facts()["sync"]["cam1"]["newest"] is None
+
+
 def test_a_kind_of_event_that_is_not_known_is_skipped(scene):
     scene.tell("trace", {"x": 1})
     assert scene.facts()["unreadable"] == 0
@@ -326,6 +341,12 @@ def test_the_bar_is_as_full_as_the_window(scene, at_ms, bar):
     scene.ask()
     scene.obs("face", 8, 0)
     assert line(scene, "[", at_ms=at_ms) == bar
+
+
+def test_where_the_clock_of_fusion_is_ahead_the_bar_is_empty(scene):
+    scene.ask()
+    scene.obs("face", 8, 3_600_000)
+    assert line(scene, "[", at_ms=0) == "[░░░░░░░░░░░░░░░░░░░░] 0/100 ms waiting"
 
 
 def test_a_frame_that_left_shows_why(scene):

@@ -73,7 +73,13 @@ class Comparison(Condition):
             yield self, wanted
 
     def __str__(self) -> str:
-        return f"{'.'.join(self.signal)} {self.op} {self.value:g}"
+        return f"{'.'.join(self.signal)} {self.op} {_exact(self.value)}"
+
+    def shown(self, value: float) -> str:
+        """A value of its signal in six digits, or in as many as it takes to stand to the threshold as it does."""
+        rounded = float(f"{value:g}")
+        apart = (rounded > self.value, rounded < self.value) == (value > self.value, value < self.value)
+        return f"{value:g}" if apart else _exact(value)
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,11 @@ class Negation(Condition):
 
     def __str__(self) -> str:
         return f"not({self.part})"
+
+
+def _exact(value: float) -> str:
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def parse_signal(text: str) -> Signal:

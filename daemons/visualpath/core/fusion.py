@@ -69,6 +69,7 @@ class Reading:
         holds: true, false, or None for unknown.
         wanted: what it would have to be for the condition to be true; None: the condition does not fail by it.
         value: the last value seen, also one that stands no longer; None: never seen.
+        shown: the value for people, in digits enough to tell it from the threshold.
         frame_id, t_ns: where that was.
         stands_until_ns: event time until which that value stands.
     """
@@ -82,6 +83,7 @@ class Reading:
     frame_id: int | None = None
     t_ns: int | None = None
     stands_until_ns: int | None = None
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class RuleState:
         hold_from_ns: event time since which it has been true; None: it is not, or does not count yet.
         for_ns: how long it must be.
         cooldown_until_ns: event time before which nothing counts; 0: it has not fired.
+        ended_by: what kept its hold up until this frame, and no longer did.
     """
 
     label: str
@@ -102,6 +105,7 @@ class RuleState:
     hold_from_ns: int | None
     for_ns: int
     cooldown_until_ns: int
+    ended_by: tuple[Reading, ...] = ()
 
 
 class BaseFusion(ABC):

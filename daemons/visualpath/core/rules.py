@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from visualpath.core.conditions import Comparison, Condition, Signal, parse_condition, parse_signal
+from visualpath.core.conditions import Comparison, Condition, Lookup, Signal, parse_condition, parse_signal
 from visualpath.core.fusion import BaseFusion, FrameObservations, FusionResult, Reading, RuleState
 from visualpath.core.trigger import EvidenceItem, Trigger
 from visualpath.core.units import Duration, decode_quantity
@@ -59,6 +59,14 @@ class _Value:
     t_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The last value of each signal, at an event time."""
+
+    values: Mapping[Signal, _Value]
+    t_ns: int
+
+
 class _Rule:
     """One rule's state on one stream."""
 
@@ -69,69 +77,88 @@ class _Rule:
         signals = [*self.condition.signals(), *([self._score_signal] if self._score_signal else [])]
         self.signals: tuple[Signal, ...] = tuple(dict.fromkeys(signals))
         self.hold_from: int | None = None
+        self.ended_by: tuple[Reading, ...] = ()
         self.armed_from = 0
 
-    def lapse_if_unknown(self, values: Mapping[Signal, _Value], t_ns: int) -> None:
-        """End the hold if, by `t_ns`, the values known before that frame no longer keep it up."""
-        if self.hold_from is not None and not self.condition.holds(lambda s: self._valid(values, s, t_ns)):
-            self.hold_from = None
+    def lapse_if_unknown(self, before: _Known, overdue: _Known) -> None:
+        """End the hold if what was known before a frame no longer keeps it up at the time of that frame."""
+        self.ended_by = ()
+        if self.hold_from is not None and not self.condition.holds(self._lookup(overdue)):
+            self._end(before, overdue)
 
-    def advance(self, values: Mapping[Signal, _Value], frame_id: int, t_ns: int) -> Trigger | None:
-        """Take a frame whose values are in `values`."""
-        if t_ns < self.armed_from or not self.condition.holds(lambda s: self._valid(values, s, t_ns)):
-            self.hold_from = None
+    def advance(self, before: _Known, known: _Known, frame_id: int) -> Trigger | None:
+        """Take a frame whose values are in `known`."""
+        t_ns = known.t_ns
+        if t_ns < self.armed_from or not self.condition.holds(self._lookup(known)):
+            if self.hold_from is not None:
+                self._end(before, known)
             return None
         if self.hold_from is None:
             self.hold_from = t_ns
         if t_ns - self.hold_from < self.config.for_ns:
             return None
-        trigger = self._trigger(values, frame_id, t_ns, self.hold_from)
+        trigger = self._trigger(known, frame_id, self.hold_from)
         self.hold_from = None
         self.armed_from = t_ns + max(self.config.cooldown_ns, 1)
         return trigger
 
-    def _valid(self, values: Mapping[Signal, _Value], signal: Signal, t_ns: int) -> float | None:
-        known = self._known(values, signal, t_ns)
-        return None if known is None else known.value
+    def _end(self, before: _Known, known: _Known) -> None:
+        """End the hold; to blame is what was as it had to be before, and is not so in `known`."""
+        self.hold_from = None
+        was, now = self._lookup(before), self._lookup(known)
+        self.ended_by = tuple(
+            self._reading(comparison, comparison.holds(now), wanted, known)
+            for comparison, wanted in dict.fromkeys(self.condition.against(True, now))
+            if comparison.holds(was) is wanted
+        )
 
-    def _known(self, values: Mapping[Signal, _Value], signal: Signal, t_ns: int) -> _Value | None:
-        known = values.get(signal)
-        return known if known is not None and t_ns - known.t_ns <= self.config.max_gap_ns else None
-
-    def state(self, values: Mapping[Signal, _Value], t_ns: int) -> RuleState:
-        """How it stands after the frame at `t_ns`."""
-
+    def _lookup(self, known: _Known) -> Lookup:
         def lookup(signal: Signal) -> float | None:
-            return self._valid(values, signal, t_ns)
+            last = self._last(known, signal)
+            return None if last is None else last.value
 
+        return lookup
+
+    def _last(self, known: _Known, signal: Signal) -> _Value | None:
+        """The last value of a signal, while it stands."""
+        last = known.values.get(signal)
+        return last if last is not None and known.t_ns - last.t_ns <= self.config.max_gap_ns else None
+
+    def state(self, known: _Known) -> RuleState:
+        """How it stands after the last frame."""
+        lookup = self._lookup(known)
         wanted = dict(self.condition.against(True, lookup))
         return RuleState(
             label=self.config.label,
             condition=str(self.condition),
             holds=self.condition.holds(lookup),
             readings=tuple(
-                self._reading(comparison, comparison.holds(lookup), wanted.get(comparison), values)
+                self._reading(comparison, comparison.holds(lookup), wanted.get(comparison), known)
                 for comparison in dict.fromkeys(self.condition.comparisons())
             ),
             hold_from_ns=self.hold_from,
             for_ns=self.config.for_ns,
             cooldown_until_ns=self.armed_from,
+            ended_by=self.ended_by,
         )
 
-    def _reading(
-        self, comparison: Comparison, holds: bool | None, wanted: bool | None, values: Mapping[Signal, _Value]
-    ) -> Reading:
+    def _reading(self, comparison: Comparison, holds: bool | None, wanted: bool | None, known: _Known) -> Reading:
         reading = Reading(str(comparison), *comparison.signal, holds=holds, wanted=wanted)
-        known = values.get(comparison.signal)
-        if known is None:
+        last = known.values.get(comparison.signal)
+        if last is None:
             return reading
-        stands_until_ns = known.t_ns + self.config.max_gap_ns
         return replace(
-            reading, value=known.value, frame_id=known.frame_id, t_ns=known.t_ns, stands_until_ns=stands_until_ns
+            reading,
+            value=last.value,
+            frame_id=last.frame_id,
+            t_ns=last.t_ns,
+            stands_until_ns=last.t_ns + self.config.max_gap_ns,
+            shown=comparison.shown(last.value),
         )
 
-    def _trigger(self, values: Mapping[Signal, _Value], frame_id: int, t_ns: int, hold_from: int) -> Trigger:
-        score = self._valid(values, self._score_signal, t_ns) if self._score_signal else 1.0
+    def _trigger(self, known: _Known, frame_id: int, hold_from: int) -> Trigger:
+        t_ns = known.t_ns
+        score = self._lookup(known)(self._score_signal) if self._score_signal else 1.0
         return Trigger(
             label=self.config.label,
             t_start_ns=hold_from,
@@ -140,9 +167,9 @@ class _Rule:
             score=min(max(score or 0.0, 0.0), 1.0),
             reason=f"{self.condition} for {(t_ns - hold_from) / 1e9:.3f} s",
             evidence=tuple(
-                EvidenceItem(source=signal[0], frame_id=known.frame_id, signal=signal[1], value=known.value)
+                EvidenceItem(source=signal[0], frame_id=last.frame_id, signal=signal[1], value=last.value)
                 for signal in self.signals
-                if (known := self._known(values, signal, t_ns)) is not None
+                if (last := self._last(known, signal)) is not None
             ),
         )
 
@@ -163,16 +190,16 @@ class RulesFusion(BaseFusion):
     def __init__(self, rules: Sequence[RuleConfig | Mapping[str, Any]]) -> None:
         self._rules = [_Rule(msgspec.convert(rule, RuleConfig, dec_hook=decode_quantity)) for rule in rules]
         self._wanted = {signal for rule in self._rules for signal in rule.signals}
-        self._values: dict[Signal, _Value] = {}
-        self._t_ns = 0  # of the last set
+        self._known = _Known({}, 0)
 
     def update(self, frame: FrameObservations) -> FusionResult:
         """Take the next aligned set. Of several observations of one source the first that has a signal gives it."""
-        self._t_ns = frame.t_ns
+        before = self._known
+        overdue = _Known(before.values, frame.t_ns)
+        self._known = known = _Known({**before.values, **self._read(frame)}, frame.t_ns)
         for rule in self._rules:
-            rule.lapse_if_unknown(self._values, frame.t_ns)
-        self._values.update(self._read(frame))
-        fired = (rule.advance(self._values, frame.frame_id, frame.t_ns) for rule in self._rules)
+            rule.lapse_if_unknown(before, overdue)
+        fired = (rule.advance(before, known, frame.frame_id) for rule in self._rules)
         return FusionResult(
             triggers=tuple(trigger for trigger in fired if trigger is not None),
             observations_used=sum(map(len, frame.observations.values())),
@@ -189,9 +216,9 @@ class RulesFusion(BaseFusion):
 
     def reset(self) -> None:
         """Forget values, holds and cooldowns."""
-        self._values.clear()
+        self._known = _Known({}, 0)
         for rule in self._rules:
-            rule.hold_from, rule.armed_from = None, 0
+            rule.hold_from, rule.ended_by, rule.armed_from = None, (), 0
 
     def doubts(self, frame_ns: int) -> list[str]:
         """Rules whose values lapse from one frame to the next: no hold of theirs can last."""
@@ -204,7 +231,7 @@ class RulesFusion(BaseFusion):
 
     def explain(self) -> list[RuleState]:
         """How each rule stands after the last set."""
-        return [rule.state(self._values, self._t_ns) for rule in self._rules]
+        return [rule.state(self._known) for rule in self._rules]
 
     def resume(self, label: str, t_end_ns: int) -> None:
         """Keep the cooldown of a firing before a restart."""

@@ -67,10 +67,15 @@ class Answers:
         return {f"p{percent}": percentile_ms(bounds_s, lately, percent) for percent in (50, 95)}
 
     def _oldest(self, daemon: str) -> Answer | None:
-        """The first answer of the process that answered last."""
-        now = self.newest(daemon)
-        of_daemon = (answers.get(daemon) for answers in self._kept)
-        return next((each for each in of_daemon if each and now and each["pid"] == now["pid"]), None)
+        """The first answer of the process that answered last: in containers all have the same pid."""
+        oldest = self.newest(daemon)
+        for answers in reversed(self._kept):
+            each = answers.get(daemon)
+            if each and oldest:
+                if each["pid"] != oldest["pid"] or each["uptime_ns"] > oldest["uptime_ns"]:
+                    break
+                oldest = each
+        return oldest
 
 
 def percentile_ms(bounds_s: list[float], cumulative: list[int], percent: int) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import sys
 from pathlib import Path
@@ -25,6 +27,20 @@ PIPED_WIDTH = 200
 """Columns where nobody watches: tables must not lose anything to a narrow default."""
 
 
+LOOKALIKES = str.maketrans("✓✗·○█░\N{EN DASH}", "+x.o#.-")
+
+
+def _look_alike(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that the terminal's encoding has not."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(LOOKALIKES)
+    return "".join(c if c.isascii() else "?" for c in text), error.end
+
+
+codecs.register_error("look_alike", _look_alike)
+
+
 class Vpctl:
     """State of one vpctl call.
 
@@ -36,6 +52,8 @@ class Vpctl:
     def __init__(self, config_path: Path, as_json: bool) -> None:
         self.config_path = config_path
         self.as_json = as_json
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="look_alike")
         self.console = Console(
             highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH
         )

@@ -115,15 +115,16 @@ class _Families:
         return iter(self._families.values())
 
     def _add_answer(self, answer: dict[str, Any], daemon: Labels) -> None:
-        for counter, count in answer["counters"].items():
+        for counter, count in answer.get("counters", {}).items():
             row, labels = metric_of(counter)
             self._add(row, daemon | labels, count)
         for path, row in STATUS.items():
             per_unit = PER_UNIT.get(path.rpartition("_")[2], 1)
             for labels, value in _found(answer, path.split("."), daemon):
                 self._add(row, labels, value / per_unit)
-        for series in answer["histograms"]["series"]:
-            self._add_histogram(series, answer["histograms"]["bounds_s"], daemon | series["labels"])
+        histograms = answer.get("histograms", {"series": []})
+        for series in histograms["series"]:
+            self._add_histogram(series, histograms["bounds_s"], daemon | series["labels"])
 
     def _add(self, row: Row, labels: Labels, value: float) -> None:
         name, meaning = row

@@ -78,8 +78,8 @@ class Frame:
     away: dict[str, str] = field(default_factory=dict)
 
     def held_ns(self, now: int) -> int:
-        """How long it has waited in fusion."""
-        return self.left.hold_ns if self.left else now - self.first_ns
+        """How long it has waited in fusion, whose clock may be ahead of ours."""
+        return self.left.hold_ns if self.left else max(0, now - self.first_ns)
 
 
 class StreamFrames:

@@ -111,7 +111,7 @@ def _frame(title: str, frame: Facts, window_ms: float) -> Text:
         words += "" if each["ms"] is None else f" {each['ms']:.0f} ms"
         words += f" ({each['reason']})" if each["reason"] else ""
         line.append(f"{_printable(words)}  ", STYLES.get(each["state"], "dim"))
-    filled = round(BAR_WIDTH * min(1.0, frame["hold_ms"] / window_ms))
+    filled = round(BAR_WIDTH * min(1.0, max(0.0, frame["hold_ms"] / window_ms)))
     line.append(f"\n    [{'█' * filled}{'░' * (BAR_WIDTH - filled)}] {frame['hold_ms']:.0f}/{window_ms:.0f} ms  ")
     left = frame["left"] or "waiting"
     return line.append(left, STYLES.get(left, ""))

@@ -15,7 +15,7 @@ from visualpath.ctl.answers import Answer, Answers
 from visualpath.ctl.sync_frames import Facts, ObsSeen, SetSeen, SkipSeen, StreamFrames
 from visualpath.runtime.config import Config
 from visualpath.runtime.roles import roles
-from visualpath_protocol.clock import NS_PER_MS, rfc3339
+from visualpath_protocol.clock import NS_PER_MS, NS_PER_S, rfc3339
 from visualpath_protocol.endpoints import FUSION, extractor_daemon, frame_daemon
 from visualpath_protocol.messages import Event, Name, TrigId
 
@@ -23,6 +23,8 @@ EXTRACTOR_LOSSES = ("skipped.", "dropped.", "refused.")
 LOSSES = ("dropped.", "refused.", "failed.", "lost.")
 ABSENT = ("down", "starting", "stopping")
 MAX_MOMENTS = 3
+MAX_HOLD_NS = 3600 * NS_PER_S
+"""No frame is held for so long: an event that says so is unreadable."""
 
 
 class SourceState(msgspec.Struct):
@@ -125,6 +127,8 @@ class SyncView:
             self._frames[skip.stream].heard_skip(skip)
 
     def _heard_set(self, aligned: SetSeen, event: Event) -> None:
+        if not 0 <= aligned.hold_ns <= MAX_HOLD_NS:
+            raise msgspec.ValidationError(f"held for {aligned.hold_ns} ns")
         if aligned.stream in self._frames:
             self._frames[aligned.stream].heard_set(aligned, event.mono_ns)
 
@@ -163,10 +167,17 @@ class SyncView:
             **{key: state[key] for key in ("state", "reason", "epoch", "last_frame_id")},
             "last_frame_age_ms": age_ns / NS_PER_MS if age_ns is not None else None,
             "frames_per_s": told["measured"]["fps"] if told else None,
-            "sets_per_s": self.answers.per_s(FUSION, lambda answer: float(answer["streams"][stream]["sets"])),
+            "sets_per_s": self._sets_per_s(stream),
             "complete": self._frames[stream].complete(),
             "capture_to_set_ms": self.answers.percentiles_ms(FUSION, "capture_to_set", {"stream": stream}),
         }
+
+    def _sets_per_s(self, stream: str) -> float | None:
+        """None also for a stream that the configuration has and the running fusion has not."""
+        fusion = self.answers.newest(FUSION)
+        if fusion is None or stream not in fusion["streams"]:
+            return None
+        return self.answers.per_s(FUSION, lambda answer: float(answer["streams"][stream]["sets"]))
 
     def _known_sources(self) -> list[str]:
         return [*self._config.extractors, *sorted(self._sources.keys() - self._config.extractors.keys())]

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 
 from visualpath.observability.records import Stamped, TraceRecord
+from visualpath_protocol.messages import TimeNs
 
 
 class _Stamp(msgspec.Struct):
     """What a line has besides its record."""
 
-    mono_ns: int
-    wall_ns: int
+    mono_ns: TimeNs
+    wall_ns: TimeNs
     daemon: str
 
 
@@ -41,5 +42,8 @@ def decode_line(line: bytes) -> Stamped:
     Raises:
         msgspec.MsgspecError: this is no such line, or a record of a kind that this version does not know.
     """
-    stamp = _stamp_decoder.decode(line)
-    return Stamped(_record_decoder.decode(line), stamp.mono_ns, stamp.wall_ns, stamp.daemon)
+    try:
+        stamp = _stamp_decoder.decode(line)
+        return Stamped(_record_decoder.decode(line), stamp.mono_ns, stamp.wall_ns, stamp.daemon)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error

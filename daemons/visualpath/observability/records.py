@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from visualpath_protocol.clock import rfc3339
+from visualpath_protocol.messages import TimeNs
 
 
 class TraceLevel(IntEnum):
@@ -172,8 +173,8 @@ class TriggerRecord(TraceRecord, frozen=True, tag="trigger"):
 
     trig_id: str
     label: str
-    t_start_ns: int
-    t_end_ns: int
+    t_start_ns: TimeNs
+    t_end_ns: TimeNs
     score: float
     reason: str
     frame_id: int = -1

@@ -6,6 +6,7 @@ is written.
 
 from __future__ import annotations
 
+import glob
 import os
 from contextlib import suppress
 from itertools import pairwise
@@ -68,13 +69,18 @@ class RotatingFile:
             return False
 
     def _rotate(self) -> None:
-        """Move each file one place on; the oldest falls off."""
+        """Move each file one place on; the oldest falls off, and what is left of a time when more were kept."""
         names = [self._path, *(self._path.with_name(f"{self._path.name}.{n}") for n in range(1, self._keep + 1))]
         for younger, older in reversed(list(pairwise(names))):
             with suppress(FileNotFoundError):
                 younger.replace(older)
         with suppress(FileNotFoundError):  # with none kept it is still there
             self._path.unlink()
+        for path in self._path.parent.glob(f"{glob.escape(self._path.name)}.*"):
+            number = path.name.removeprefix(f"{self._path.name}.")
+            if number.isdecimal() and int(number) > self._keep:
+                with suppress(OSError):  # it may belong to another user
+                    path.unlink()
 
 
 def _write_whole(file: BinaryIO, data: bytes, size: int) -> None:

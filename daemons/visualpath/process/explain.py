@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from visualpath.core.align import AlignedSet, Drop, Late
+from visualpath.core.align import Late
 from visualpath.core.errors import RecordError
-from visualpath.core.fusion import BaseFusion, FrameObservations, FusionResult, Reading, RuleState
-from visualpath.core.stream_fusion import Fused, FusionFailed
-from visualpath.process.replay import Replay, Step
+from visualpath.core.fusion import Reading, RuleState
+from visualpath.process.replay import Replay
 from visualpath.process.survey import Moment
+from visualpath.process.witness import AFTER_NS, BEFORE_NS, GAP, JUMP, NEAR_NS, Frame, Line, Recorded, Witness, recorded
 from visualpath_protocol.clock import NS_PER_MS, NS_PER_S
-from visualpath_protocol.messages import Obs, Skip, StreamState, Trig, seconds
+from visualpath_protocol.messages import Obs, Trig, seconds
 
-BEFORE_NS = 10 * NS_PER_S
-"""So far back it is looked for what a source said last."""
-AFTER_NS = 2 * NS_PER_S
-"""So far ahead for late OBS; for a hold that began before, to its end."""
 TYPED_NS = NS_PER_MS
 """Times are typed with three decimals; the frame that is meant may be a little later."""
-NEAR_NS = NS_PER_S
-"""Triggers so far from the moment are shown."""
-UNANNOUNCED = "its stride or a BOUND says so"
 MAX_RUNS = 3
 """The newest turns in what a source did."""
 
@@ -70,7 +63,7 @@ class Answer:
         frame_id, frame_t_ns: the frame that was the last at that time, or else the first one.
         mono_ns: when that was captured.
         left: what ended the wait for its observations (`complete`, `window`, ...), after `hold_ns`.
-        stream_state: as the frame daemon last said.
+        stream_state: as the frame daemon last said by then.
         failed: what the fusion plug-in raised on it.
         triggers: near the moment.
         notes: what the record lacks.
@@ -92,129 +85,55 @@ class Answer:
     notes: list[str]
 
 
-@dataclass(slots=True)
-class _Frame:
-    aligned: AlignedSet
-    missing: dict[str, str]
-    rules: dict[str, RuleState]
-    failed: str = ""
-
-    @property
-    def t_ns(self) -> int:
-        return self.aligned.t_ns
-
-
 def explain(paths: Iterable[Path], stream: str, moment: Moment) -> Answer:
-    """Replay a record up to a moment, and as far beyond as it takes to see what became of it.
+    """Replay a record to the end of the moment's epoch, and look at what became of the moment.
 
     Raises:
         RecordError, PluginError, ConfigError: the record or its fusion plug-in cannot be used.
     """
-    watcher = _Watcher(stream, moment)
-    replay = Replay(paths, watch=watcher.watch)
+    files = list(paths)
+    before = recorded(files, stream, moment)
+    setup = before.head.streams[stream].setup
+    seen = Witness(stream, moment, setup.expected)
+    replay = Replay(files, watch=seen.watch)
     for step in replay.steps():
-        if step.stream == stream and watcher.see(step):
+        if step.stream == stream and seen.see(step):
             break
-    if not watcher.frames:
+    lines = [line for line in seen.lines if line.frames and line.frames[0].t_ns <= moment.t_ns + AFTER_NS]
+    if not lines:
         raise RecordError(f"no set of {stream} left within {BEFORE_NS // NS_PER_S} s of {seconds(moment.t_ns)}")
-    head = replay.head
-    groups = head.streams[stream].setup.groups if head is not None else {}
-    return _Report(watcher, moment, groups).answer(stream, replay.notes)
-
-
-class _Watched(BaseFusion):
-    """A decision that tells how its rules stand after each frame from `from_ns` on."""
-
-    def __init__(self, fusion: BaseFusion, from_ns: int, after: dict[int, list[RuleState]]) -> None:
-        self._fusion = fusion
-        self._from_ns = from_ns
-        self._after = after
-
-    def update(self, frame: FrameObservations) -> FusionResult:
-        try:
-            return self._fusion.update(frame)
-        finally:
-            if frame.t_ns >= self._from_ns:
-                self._after[frame.frame_id] = self._fusion.explain()
-
-    def reset(self) -> None:
-        self._fusion.reset()
-
-    def resume(self, label: str, t_end_ns: int) -> None:
-        self._fusion.resume(label, t_end_ns)
-
-
-class _Watcher:
-    """Keeps what happens on one stream around the moment."""
-
-    def __init__(self, stream: str, moment: Moment) -> None:
-        self.frames: list[_Frame] = []
-        self.skips: list[Skip] = []
-        self.trigs: list[Trig] = []
-        self.refused: list[Late | Drop] = []
-        self.stream_state = "unknown"
-        self._stream = stream
-        self._moment = moment
-        self._from_ns = moment.t_ns - BEFORE_NS
-        self._after: dict[int, list[RuleState]] = {}
-
-    def watch(self, stream: str, fusion: BaseFusion) -> BaseFusion:
-        """Put a watch on the decision of the stream in question."""
-        return _Watched(fusion, self._from_ns, self._after) if stream == self._stream else fusion
-
-    def see(self, step: Step) -> bool:
-        """Take what happened; returns whether all has been seen."""
-        message = step.message
-        if isinstance(message, Skip) and message.epoch == self._moment.epoch:
-            self.skips.append(message)
-        elif isinstance(message, StreamState) and not self._is_past():
-            self.stream_state = message.state
-        for outcome in step.outcomes:
-            if isinstance(outcome, Fused) and outcome.epoch == self._moment.epoch:
-                self._see_set(outcome)
-            elif isinstance(outcome, (Late, Drop)):
-                self.refused.append(outcome)
-            elif isinstance(outcome, Trig) and outcome.epoch == self._moment.epoch:
-                self.trigs.append(outcome)
-            elif isinstance(outcome, FusionFailed):
-                self._see_failure(outcome)
-        self._after.clear()
-        return self._is_past() and self._nothing_is_open()
-
-    def _see_set(self, fused: Fused) -> None:
-        aligned = fused.aligned
-        if aligned.t_ns >= self._from_ns:
-            rules = {rule.label: rule for rule in self._after.get(aligned.frame_id, [])}
-            self.frames.append(_Frame(aligned, dict(fused.missing), rules))
-
-    def _see_failure(self, failed: FusionFailed) -> None:
-        if self.frames and self.frames[-1].aligned.frame_id == failed.frame_id:
-            self.frames[-1].failed = failed.detail
-
-    def _is_past(self) -> bool:
-        return bool(self.frames) and self.frames[-1].t_ns > self._moment.t_ns + AFTER_NS
-
-    def _nothing_is_open(self) -> bool:
-        """Whether no hold goes on that had begun by the moment."""
-        holds = [rule.hold_from_ns for rule in self.frames[-1].rules.values()]
-        return all(hold is None or hold > self._moment.t_ns + AFTER_NS for hold in holds)
+    return _Report(seen, before, lines, moment, setup.group_of).answer(stream, replay.notes)
 
 
 class _Report:
     """Makes the answer from what was seen.
 
     Args:
-        groups: the names by which rules know sources, where they are others.
+        lines: those with frames around the moment, in order; there is one.
+        group_of: the name by which rules know a source.
     """
 
-    def __init__(self, seen: _Watcher, moment: Moment, groups: dict[str, str]) -> None:
+    def __init__(
+        self, seen: Witness, before: Recorded, lines: list[Line], moment: Moment, group_of: Callable[[str], str]
+    ) -> None:
         self._seen = seen
-        self._frames = seen.frames
+        self._head = before.head
+        self._lines = lines
         self._moment = moment
-        self._groups = groups
+        self._group_of = group_of
         until_ns = moment.t_ns + TYPED_NS
+        begun = [line for line in lines if line.frames[0].t_ns <= until_ns]
+        self._passes = [line for line in begun if line.frames[-1].t_ns >= moment.t_ns]
+        self._line = (self._passes or sorted(begun, key=lambda line: line.last_t_ns) or lines)[-1]
+        self._frames = self._line.frames
         self._at = max(0, bisect(self._frames, until_ns, key=lambda frame: frame.t_ns) - 1)
         self._frame = self._frames[self._at]
+        is_meant = abs(self._frame.t_ns - moment.t_ns) <= TYPED_NS
+        self._t_ns = self._frame.t_ns if is_meant else moment.t_ns
+        self._decided = {each.trig.trig_id for each in seen.fired}
+        self._recorded = {each.trig.trig_id for each in before.fired}
+        again = [each for each in seen.fired if each.trig.trig_id not in self._recorded]
+        self._fired = sorted([*before.fired, *again], key=lambda each: each.trig.t_end_ns)
 
     def answer(self, stream: str, notes: list[str]) -> Answer:
         frame = self._frame
@@ -231,9 +150,13 @@ class _Report:
             failed=frame.failed,
             sources=sorted(self._sources(frame), key=lambda report: report.source),
             rules=[self._verdict(label) for label in frame.rules],
-            triggers=[trig for trig in self._seen.trigs if self._is_near(trig)],
-            notes=[*notes, *self._gap()],
+            triggers=[each.trig for each in self._fired if self._is_near(each.trig)],
+            notes=[*notes, *self._seen.notes, *self._other_passes(), *self._gap()],
         )
+
+    def _other_passes(self) -> Iterator[str]:
+        if len(self._passes) > 1:
+            yield f"time jumped back: epoch {self._moment.epoch} came to that moment again, this is the last time"
 
     def _gap(self) -> Iterator[str]:
         """Frames after this one, of which there is no set."""
@@ -250,29 +173,31 @@ class _Report:
 
     # Sources.
 
-    def _sources(self, frame: _Frame) -> Iterator[SourceReport]:
+    def _sources(self, frame: Frame) -> Iterator[SourceReport]:
         for source in frame.aligned.obs:
             obs: Obs = frame.aligned.payloads[source]
             yield SourceReport(source, "reported", "", [body.signals for body in obs.observations])
         for source in frame.aligned.skipped:
             yield self._refused(source, frame) or SourceReport(
-                source, "skipped", self._announced(source, frame) or UNANNOUNCED
+                source, "skipped", self._announced(source, frame) or frame.silent[source]
             )
         for source, why in frame.missing.items():
             announced = self._announced(source, frame)
             more = f"; its SKIP came later ({announced})" if announced else ""
             yield self._refused(source, frame) or SourceReport(source, "missing", why + more)
 
-    def _announced(self, source: str, frame: _Frame) -> str:
+    def _announced(self, source: str, frame: Frame) -> str:
         """The reason of a SKIP of this frame, if there was one."""
         for skip in self._seen.skips:
             if skip.source == source and skip.first_frame_id <= frame.aligned.frame_id <= skip.last_frame_id:
                 return f"{skip.reason} {skip.detail}".rstrip()
         return ""
 
-    def _refused(self, source: str, frame: _Frame) -> SourceReport | None:
-        for each in self._seen.refused:
-            if (each.source, each.frame_id, each.t_ns) == (source, frame.aligned.frame_id, frame.t_ns):
+    def _refused(self, source: str, frame: Frame) -> SourceReport | None:
+        wanted = self._moment.epoch, source, frame.aligned.frame_id, frame.t_ns
+        for refused in self._seen.refused:
+            each = refused.outcome
+            if (refused.epoch, each.source, each.frame_id, each.t_ns) == wanted:
                 if isinstance(each, Late):
                     return SourceReport(source, "late", f"{each.behind_ns / NS_PER_MS:.0f} ms of event time behind")
                 return SourceReport(source, "dropped", each.reason)
@@ -282,55 +207,87 @@ class _Report:
 
     def _verdict(self, label: str) -> Verdict:
         rule = self._frame.rules[label]
-        for trig in self._seen.trigs:
-            if trig.label == label and trig.t_start_ns <= self._frame.t_ns <= trig.t_end_ns:
-                return Verdict(label, trig.trig_id, f"yes: {trig}", rule)
-        if self._frame.t_ns < rule.cooldown_until_ns:
+        for trig in self._own(label):
+            if trig.t_start_ns <= self._t_ns <= trig.t_end_ns:
+                return Verdict(label, trig.trig_id, f"yes: {trig}{self._known_from(trig)}", rule)
+        if self._is_silence(rule):
+            answer = f"no: no frame was fused {self._silence()}"
+        elif self._t_ns < rule.cooldown_until_ns:
             answer = f"no: cooldown until {seconds(rule.cooldown_until_ns)}{self._after_which(label)}"
         elif rule.hold_from_ns is not None:
             answer = self._how_the_hold_ended(rule, rule.hold_from_ns)
         else:
             reasons = [self._reason(reading, self._at) for reading in rule.readings if reading.wanted is not None]
-            answer = f"no: {'; '.join(reasons)}"
+            answer = f"no: {'; '.join(reasons) or 'it is true, but no hold has begun'}"
         return Verdict(label, None, answer, rule)
+
+    def _own(self, label: str) -> list[Trig]:
+        """The firings of a rule."""
+        return [each.trig for each in self._fired if each.trig.label == label and not each.by_hand]
+
+    def _known_from(self, trig: Trig) -> str:
+        if trig.trig_id not in self._recorded:
+            return " (decided from the record, which does not have it)"
+        if trig.trig_id in self._decided:
+            return ""
+        is_cut = self._head.number or any(GAP in (line.began, line.over) for line in self._lines)
+        why = "cannot be derived again from what is left of the record" if is_cut else "is not decided so again"
+        return f" (as recorded; it {why})"
 
     def _after_which(self, label: str) -> str:
         """The firing that a cooldown comes from, if it is in the record."""
-        fired = [trig for trig in self._seen.trigs if trig.label == label and trig.t_end_ns < self._frame.t_ns]
+        fired = [trig for trig in self._own(label) if trig.t_end_ns < self._t_ns]
         return f", after {fired[-1].trig_id} at {seconds(fired[-1].t_end_ns)}" if fired else ""
 
+    def _is_silence(self, rule: RuleState) -> bool:
+        """Whether the moment is in a time of which nothing is known but, at best, a cooldown."""
+        if self._frame.t_ns > self._t_ns:
+            return True
+        if self._t_ns < rule.cooldown_until_ns:
+            return False
+        following = [frame.rules.get(rule.label) for frame in self._frames[self._at + 1 : self._at + 2]]
+        goes_on = any(state is not None and state.hold_from_ns == rule.hold_from_ns for state in following)
+        return self._t_ns > self._frame.t_ns + NEAR_NS and not (rule.hold_from_ns is not None and goes_on)
+
+    def _silence(self) -> str:
+        if self._frame.t_ns > self._t_ns:
+            return f"before {seconds(self._frame.t_ns)}"
+        later = [frame.t_ns for line in self._lines for frame in line.frames if frame.t_ns > self._t_ns]
+        since = seconds(self._frame.t_ns)
+        return f"from {since} to {seconds(min(later))}" if later else f"after {since} in this epoch"
+
     def _how_the_hold_ended(self, rule: RuleState, hold_from_ns: int) -> str:
-        at = self._at
-        later = range(at + 1, len(self._frames))
-        end = next((i for i in later if self._frames[i].rules[rule.label].hold_from_ns != hold_from_ns), None)
+        later = range(self._at + 1, len(self._frames))
+        states = {i: self._frames[i].rules.get(rule.label) for i in later}
+        end = next((i for i, state in states.items() if state is None or state.hold_from_ns != hold_from_ns), None)
         last = self._frames[end - 1 if end is not None else -1]
         held = f"held for {(last.t_ns - hold_from_ns) / 1e9:.3f} s of {rule.for_ns / 1e9:g} s"
-        if end is None:
-            return f"not yet: {held} when the record ends"
-        if self._frames[end].aligned.gen != last.aligned.gen:
-            return f"no: {held} when time jumped"
-        return f"no: {held} when {'; '.join(self._what_ended_it(rule.label, end))}"
+        if end is not None:
+            state = states[end]
+            reasons = [self._reason(each, end, has_ended=True) for each in state.ended_by] if state else []
+            return f"no: {held} when {'; '.join(reasons) or 'the plug-in ended it, and does not say why'}"
+        if self._line.over:
+            return f"no: {held} when {self._line.over}"
+        return f"not yet: {held} when the record ends"
 
-    def _what_ended_it(self, label: str, end: int) -> list[str]:
-        """Each value that lapsed before the frame, else what was against the condition on it."""
-        before, after = self._frames[end - 1].rules[label], self._frames[end].rules[label]
-        between = range(self._frames[end - 1].t_ns, self._frames[end].t_ns)
-        lapsed = [each for each in before.readings if each.stands_until_ns in between]
-        if lapsed:
-            return [self._reason(each, end - 1, "became unknown at") for each in lapsed]
-        return [self._reason(each, end) for each in after.readings if each.wanted is not None]
-
-    def _reason(self, reading: Reading, at: int, unknown: str = "is unknown since") -> str:
-        """One comparison that is not as it would have to be, after the frame at this place."""
+    def _reason(self, reading: Reading, at: int, has_ended: bool = False) -> str:
+        """One comparison that is not as it would have to be at the frame at this place, or with it has ended a hold."""
         name = f"{reading.source}.{reading.signal}"
         must = "needs" if reading.wanted is not False else "must not be"
         wants = f"({must} {reading.comparison.removeprefix(name).strip()})"
         if reading.value is None or reading.stands_until_ns is None:
-            return f"{name} was never seen {wants}{self._what_it_did(reading, at)}"
-        if reading.stands_until_ns < self._frames[at].t_ns or unknown.startswith("became"):
-            last = f"last seen on frame #{reading.frame_id}"
-            return f"{name} {unknown} {seconds(reading.stands_until_ns)} ({last}{self._what_it_did(reading, at)})"
-        return f"{name} was {reading.value:g} {wants} on frame #{reading.frame_id}"
+            return f"{name} was never seen{self._since()} {wants}{self._what_it_did(reading, at)}"
+        if reading.stands_until_ns < self._frames[at].t_ns:
+            unknown = f"{'became unknown at' if has_ended else 'is unknown since'} {seconds(reading.stands_until_ns)}"
+            instead = self._what_it_did(reading, at - has_ended)  # on that frame it was too late
+            return f"{name} {unknown} (last seen on frame #{reading.frame_id}{instead})"
+        return f"{name} was {reading.shown or f'{reading.value:g}'} {wants} on frame #{reading.frame_id}"
+
+    def _since(self) -> str:
+        """From where on it can be known what was seen."""
+        if self._line.began in (GAP, JUMP):
+            return f" since {self._line.began}" if self._line.began == JUMP else " after the gap in the record"
+        return " in what is left of the record" if self._head.number and self._line is self._seen.lines[0] else ""
 
     def _what_it_did(self, reading: Reading, at: int) -> str:
         """What the source did in place of giving the signal, in runs of frames."""
@@ -342,7 +299,7 @@ class _Report:
             runs.append(f"{what} #{ids[0]}" + (f"-#{ids[-1]}" if len(ids) > 1 else ""))
         return f"; {reading.source} {', then '.join(runs[-MAX_RUNS:])}" if runs else ""
 
-    def _did(self, reading: Reading, frame: _Frame) -> str:
+    def _did(self, reading: Reading, frame: Frame) -> str:
         reports = [each for each in self._sources(frame) if self._group_of(each.source) == reading.source]
         states: dict[str, Any] = {each.state: each for each in reports}
         if "reported" in states:
@@ -351,6 +308,3 @@ class _Report:
             if state in states:
                 return f"was {state if state != 'missing' else states[state].why} on"
         return f"skipped ({states['skipped'].why})" if states else "was not there on"
-
-    def _group_of(self, source: str) -> str:
-        return self._groups.get(source, source)

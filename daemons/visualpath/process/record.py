@@ -1,12 +1,15 @@
 """The record: exactly what fusion was fed, in files from which each decision can be made again.
 
-A record is a folder of files `<run>-<number>.vprec`. A run is one life of the fusion daemon, named by the UTC time of
-its start; its files follow one another. A file is a row of frames, numbers little-endian:
+A record is a folder of files `<run>-<number>.vprec`. A run is one life of the fusion daemon, named by a rising number
+(the clock may be set back) and the UTC time of its start; its files follow one another. A file is a row of frames,
+numbers little-endian:
 
     bytes  what
     4      length of the message
     8      when it was fed, CLOCK_MONOTONIC in ns
     2      number of its stream, in the order of the HEAD
+    4      CRC-32 of the message
+    4      CRC-32 of the 18 bytes before: a length that is damaged is no frame that a kill has cut off
     ...    the message, as MessagePack
 
 The first message is a HEAD. Then come the inputs of `StreamFusion.feed`, in order: OBS, SKIP, BOUND and STREAM as they
@@ -20,6 +23,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +31,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from visualpath.core.errors import RecordError
+from visualpath.core.errors import RecordError, RuleError
 from visualpath.core.stream_fusion import ByHand, Firings, Input, SourceDown, Tick
 from visualpath.core.units import Duration, Size
 from visualpath.process.decision import StreamSetup
@@ -38,13 +42,15 @@ from visualpath_protocol.errors import ProtocolError
 from visualpath_protocol.messages import Bound, Message, Obs, Ping, Skip, StreamState, TimeNs, Trig
 from visualpath_protocol.sockets import TRIGGERS
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".vprec"
 MAX_BYTES = 16 << 20
 """No message is larger; a length that is, is damage."""
 
-_PREFIX = struct.Struct("<IQH")
-_NAME = re.compile(r"(\d{8}T\d{6}\.\d{3}Z)-(\d{6})" + re.escape(SUFFIX))
+_PREFIX = struct.Struct("<IQHI")
+_PREFIX_CRC = struct.Struct("<I")
+_PREFIX_BYTES = _PREFIX.size + _PREFIX_CRC.size
+_NAME = re.compile(r"((\d{6,})-\d{8}T\d{6}\.\d{3}Z)-(\d{6,})" + re.escape(SUFFIX))
 
 
 class StreamHead(msgspec.Struct, kw_only=True, frozen=True):
@@ -67,7 +73,7 @@ class Head(Message, tag="HEAD", kw_only=True, frozen=True):
     """Begins a file.
 
     Attributes:
-        run: the run that the file belongs to.
+        run: the run that the file belongs to: its number and when it began.
         number: of the file within the run, from 0.
         lost: how many inputs before this file are missing, at least.
         mono_ns, wall_ns: both clocks at its beginning.
@@ -98,9 +104,13 @@ class Head(Message, tag="HEAD", kw_only=True, frozen=True):
             RecordError: this version of visualpath does not know such.
         """
         try:
-            return msgspec.convert(self.fusion, FusionConfig, dec_hook=lambda kind, value: kind(value))
-        except msgspec.ValidationError as error:
+            fusion = msgspec.convert(self.fusion, FusionConfig, dec_hook=lambda kind, value: kind(value))
+            for rule in fusion.rules:
+                rule.condition()
+                rule.score_signal()
+        except (msgspec.ValidationError, RuleError) as error:
             raise RecordError(f"the record is of visualpath {self.visualpath}: fusion: {error}") from error
+        return fusion
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +131,8 @@ _trig_codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
 
 def pack(now_ns: int, stream: int, body: bytes) -> bytes:
     """One frame."""
-    return _PREFIX.pack(len(body), now_ns, stream) + body
+    prefix = _PREFIX.pack(len(body), now_ns, stream, zlib.crc32(body))
+    return prefix + _PREFIX_CRC.pack(zlib.crc32(prefix)) + body
 
 
 def builtins_of(fusion: FusionConfig) -> dict[str, Any]:
@@ -146,6 +157,17 @@ def trig_body(trig: Trig) -> bytes | None:
     return body
 
 
+def head_body(head: Head) -> bytes:
+    """A HEAD's bytes.
+
+    Raises:
+        TypeError, ProtocolError: it holds what nobody could read.
+    """
+    body = encode(head)
+    _codec.decode(body)
+    return body
+
+
 def file_name(run: str, number: int) -> str:
     """The name of a file of a run."""
     return f"{run}-{number:06}{SUFFIX}"
@@ -153,11 +175,16 @@ def file_name(run: str, number: int) -> str:
 
 def runs_in(folder: Path) -> dict[str, list[Path]]:
     """The files of each run, the oldest run first."""
+    names = [(name, path) for path in folder.glob(f"*{SUFFIX}") if (name := _NAME.fullmatch(path.name))]
     runs: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        if name := _NAME.fullmatch(path.name):
-            runs.setdefault(name[1], []).append(path)
+    for name, path in sorted(names, key=lambda each: (int(each[0][2]), each[0][1], int(each[0][3]))):
+        runs.setdefault(name[1], []).append(path)
     return runs
+
+
+def next_run_number(folder: Path) -> int:
+    """One more than the highest of a run in the folder."""
+    return max((int(run.split("-")[0]) for run in runs_in(folder)), default=0) + 1
 
 
 def files_at(path: Path) -> list[Path]:
@@ -171,7 +198,7 @@ def files_at(path: Path) -> list[Path]:
     runs = runs_in(path)
     if not runs:
         raise RecordError(f"{path}: no record there")
-    return runs[max(runs)]
+    return list(runs.values())[-1]
 
 
 class RecordReader:
@@ -188,11 +215,11 @@ class RecordReader:
     def __iter__(self) -> Iterator[Head | Entry]:
         """Each HEAD and each message.
 
-        What is damaged ends its file, and the next HEAD says that something is lost. Half a frame at the end of the
-        last file is no damage.
+        What is damaged ends its file, and the next HEAD says that something is lost; so it is with a file that the
+        daemon has deleted meanwhile to make room. Half a frame at the end of the last file is no damage.
 
         Raises:
-            RecordError: a file is no record, or of another format, or cannot be opened; or all are empty.
+            RecordError: a file is of another format, or cannot be opened; or there is nothing in any of them.
         """
         empty = True
         told = 0
@@ -206,39 +233,50 @@ class RecordReader:
                             yield msgspec.structs.replace(said, lost=max(1, said.lost))
                         else:
                             yield said
+            except FileNotFoundError:
+                self.damage.append(f"{path.name}: is no longer there")
             except OSError as error:
                 raise RecordError(f"{path}: {error.strerror}") from error
         if empty:
-            raise RecordError(f"{', '.join(map(str, self._paths))}: nothing is recorded there")
+            what = "; ".join(self.damage) or "nothing is recorded there"
+            raise RecordError(f"{', '.join(map(str, self._paths))}: {what}")
 
     def _read(self, path: Path, file: BinaryIO) -> Iterator[Head | Entry]:
         names: list[str] = []
         end = 0
-        for now_ns, number, body in _frames(file):
-            try:
+        try:
+            for now_ns, number, body in _frames(file):
                 message = _codec.decode(body)
                 if isinstance(message, Head):
                     names = list(_of_this_format(path, message).streams)
                     yield message
                 else:
                     yield Entry(now_ns, names[number], message, body)
-            except (ProtocolError, IndexError) as error:
-                if not names:
-                    raise RecordError(f"{path}: is no record of visualpath") from error
-                self.damage.append(f"{path.name}: damaged at byte {end}; the rest is left out")
-                return
-            end = file.tell()
+                end = file.tell()
+        except (_DamagedFrame, ProtocolError, IndexError):
+            what = f"damaged at byte {end}; the rest is left out" if names else "is no record of visualpath"
+            self.damage.append(f"{path.name}: {what}")
+            return
         if file.seek(0, os.SEEK_END) > end and path != self._paths[-1]:
             self.damage.append(f"{path.name}: ends in the middle of a frame")
 
 
+class _DamagedFrame(Exception):
+    """A frame is not what was written."""
+
+
 def _frames(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
     """Each whole frame: when, stream, message."""
-    while len(prefix := file.read(_PREFIX.size)) == _PREFIX.size:
-        length, now_ns, number = _PREFIX.unpack(prefix)
-        body = file.read(min(length, MAX_BYTES + 1))
-        if len(body) < length <= MAX_BYTES:
+    while len(prefix := file.read(_PREFIX_BYTES)) == _PREFIX_BYTES:
+        length, now_ns, number, body_crc = _PREFIX.unpack_from(prefix)
+        crc = zlib.crc32(prefix[: _PREFIX.size])
+        if _PREFIX_CRC.unpack_from(prefix, _PREFIX.size) != (crc,) or length > MAX_BYTES:
+            raise _DamagedFrame
+        body = file.read(length)
+        if len(body) < length:
             return
+        if zlib.crc32(body) != body_crc:
+            raise _DamagedFrame
         yield now_ns, number, body
 
 

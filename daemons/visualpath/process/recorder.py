@@ -5,11 +5,13 @@ Laws:
   exact. The thread only writes what it is given.
 * What cannot be recorded (the queue is full, the disk refuses) is counted, and the file ends there: the next one's HEAD
   says how many inputs are missing before it.
-* A file is an eighth of the record, and the oldest make room for a new one.
+* A file is an eighth of the record, and the oldest make room for a new one; on a full disk, for what follows in any.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -23,11 +25,22 @@ import msgspec
 
 from visualpath.core.stream_fusion import Firings, Input, Outcome, SourceDown
 from visualpath.process.decision import setup_of
-from visualpath.process.record import Head, StreamHead, builtins_of, file_name, pack, runs_in, trig_body
+from visualpath.process.record import (
+    Head,
+    StreamHead,
+    builtins_of,
+    file_name,
+    head_body,
+    next_run_number,
+    pack,
+    runs_in,
+    trig_body,
+)
 from visualpath.runtime.config import Config
 from visualpath.runtime.refusals import Refusals
 from visualpath_protocol.clock import rfc3339, wall_ns
 from visualpath_protocol.codec import encode
+from visualpath_protocol.errors import ProtocolError
 from visualpath_protocol.messages import Message, Ping, StreamState, Trig
 
 QUEUE_MAX_BYTES = 16 << 20
@@ -116,7 +129,7 @@ class Recorder:
         if self._writer.failure is not None:
             raise self._writer.failure
         self._tell_lost()
-        if not self._writer.has_room(self._file_max_bytes):  # what waits comes first
+        if not self._writer.has_room(min(self._file_max_bytes, QUEUE_MAX_BYTES // 2)):  # what waits comes first
             return
         self._head = msgspec.structs.replace(
             self._head, number=self._head.number + 1, lost=self._dropped, mono_ns=now, wall_ns=wall_ns()
@@ -171,8 +184,11 @@ class _Writer(threading.Thread):
         self._queue: deque[bytes | _Begin] = deque()
         self._put_bytes = 0  # each written by one thread only
         self._taken_bytes = 0
-        self._lost_told = 0
+        self._run_number: int | None = None
+        self._untold = 0  # inputs that are missing, and no file that is kept says so
+        self._path = folder
         self._file: BinaryIO | None = None
+        self._has_frames = False
         self._closing = threading.Event()
 
     def has_room(self, size_bytes: int) -> bool:
@@ -218,43 +234,80 @@ class _Writer(threading.Thread):
         data = b"".join(frames)
         try:
             if self._file is not None:
-                _write_whole(self._file, data)
+                self._write(self._file, data)
+                self._has_frames = True
             else:
-                self.lost += len(frames)
+                self._lose(frames)
         except OSError as error:
             self._fail(error)
-            self.lost += len(frames)
+            self._lose(frames)
         self._taken_bytes += len(data)
 
+    def _lose(self, frames: list[bytes]) -> None:
+        self.lost += len(frames)
+        self._untold += len(frames)
+
+    def _write(self, file: BinaryIO, data: bytes) -> None:
+        """Write into a file that is still there; on a full disk the oldest of the record give way."""
+        if os.fstat(file.fileno()).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, "it was removed while it was written", str(self._path))
+        while True:
+            try:
+                return _write_whole(file, data)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._delete_oldest():
+                    raise
+
     def _begin(self, head: Head) -> None:
-        lost = self.lost - self._lost_told
-        head = msgspec.structs.replace(head, lost=head.lost + lost)
-        path = self._folder / file_name(head.run, head.number)
         self._end_file()
+        self._untold += head.lost
         try:
             self._make_room()
-            self._file = path.open("xb", buffering=0)
-            _write_whole(self._file, pack(head.mono_ns, 0, encode(head)))
-        except OSError as error:
+            self._begin_file(msgspec.structs.replace(head, run=self._run(head), lost=self._untold))
+        except (OSError, TypeError, ProtocolError) as error:  # a plug-in may have put anything into the firings
             self._fail(error)
-            with suppress(OSError):
-                path.unlink()
-        else:
-            self._lost_told += lost
+
+    def _begin_file(self, head: Head) -> None:
+        frame = pack(head.mono_ns, 0, head_body(head))
+        self._path = self._folder / file_name(head.run, head.number)
+        self._file = self._path.open("xb", buffering=0)
+        self._has_frames = False
+        self._write(self._file, frame)
+
+    def _run(self, head: Head) -> str:
+        """The name of the run: its number comes first, for a clock may be set back."""
+        if self._run_number is None:
+            self._run_number = next_run_number(self._folder)
+        return f"{self._run_number:06}-{head.run}"
 
     def _make_room(self) -> None:
         """Delete the oldest files until there is room for another."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        files = [path for run in runs_in(self._folder).values() for path in run]
-        used_bytes = sum(path.stat().st_size for path in files)
-        for path in files:
+        used_bytes = sum(path.stat().st_size for path in self._files())
+        for path in self._files():
             if used_bytes + self._max_bytes // FILES <= self._max_bytes:
                 return
             used_bytes -= path.stat().st_size
             path.unlink()
 
-    def _fail(self, error: OSError) -> None:
+    def _delete_oldest(self) -> bool:
+        """Make room on the disk; False if there is only the present file."""
+        older = [path for path in self._files() if path != self._path]
+        if older:
+            older[0].unlink()
+        return bool(older)
+
+    def _files(self) -> list[Path]:
+        return [path for run in runs_in(self._folder).values() for path in run]
+
+    def _fail(self, error: Exception) -> None:
+        """End the file; one without any input is taken back."""
         self.why = str(error)
+        if self._file is not None and not self._has_frames:
+            self._file.close()
+            self._file = None
+            with suppress(OSError):
+                self._path.unlink()
         self._end_file()
         self.broken = True
 
@@ -262,6 +315,7 @@ class _Writer(threading.Thread):
         if self._file is not None:
             self._file.close()
             self._file = None
+            self._untold = 0
 
 
 def _write_whole(file: BinaryIO, data: bytes) -> None:

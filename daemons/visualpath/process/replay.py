@@ -50,6 +50,7 @@ class Replay:
         recorded: the TRIGs in the record, so far.
         decided: the TRIGs decided here, so far.
         notes: why the two may differ: what the record lacks.
+        whole: nothing is damaged, and nothing is missing in between, so far.
         head: of the present file.
     """
 
@@ -62,6 +63,7 @@ class Replay:
         self.recorded: list[Decided] = []
         self.decided: list[Decided] = []
         self.notes: list[str] = []
+        self.whole = True
         self.head: Head | None = None
         self._fusion = fusion
         self._watch = watch
@@ -86,6 +88,7 @@ class Replay:
             else:
                 yield self._feed(said.stream, said.message, said.now_ns)
         self.notes += self._reader.damage
+        self.whole = self.whole and not self._reader.damage
 
     def _begin(self, head: Head) -> Iterator[Step]:
         """Make all decisions anew; tell those that begin in the middle what was known then."""
@@ -97,6 +100,7 @@ class Replay:
         for name, made in self._streams.items():
             made.fusion = self._watch(name, made.fusion)
         self._first_t_ns.clear()
+        self.whole = self.whole and self.head is None
         if self.head is not None or head.number:
             self.notes.append(_what_is_missing(self.head, head))
             self._first_t_ns = dict.fromkeys(self._streams, -1)

@@ -10,15 +10,17 @@ from datetime import datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import NamedTuple
 
+from visualpath.core.align import Aligner, AlignParams, Drop
 from visualpath.core.errors import RecordError
+from visualpath.process.decision import align_params
 from visualpath.process.record import Entry, Head, RecordReader
 from visualpath_protocol.clock import NS_PER_S
-from visualpath_protocol.messages import Obs, Trig, seconds
+from visualpath_protocol.messages import Obs, StreamState, Trig, seconds
 
 SLACK_NS = NS_PER_S
 """So far outside of what was seen a moment may be: the frames near it are shown."""
 
-_SECONDS = re.compile(r"(-?)(\d+(?:\.\d+)?)s?")
+_SECONDS = re.compile(r"(-?)([0-9]{1,10}(?:\.[0-9]+)?)s?")
 
 
 class Seen(NamedTuple):
@@ -45,12 +47,16 @@ class StreamSurvey:
     """One stream in a record.
 
     Attributes:
-        seen: its frames, in rising order of epoch and event time.
+        seen: its frames, in rising order of epoch and event time, without those that no alignment takes.
     """
 
+    params: AlignParams = field(default_factory=AlignParams)
     seen: list[Seen] = field(default_factory=list)
     inputs: int = 0
     trigs: int = 0
+
+    def __post_init__(self) -> None:
+        self._aligner = Aligner(self.params)
 
     def add(self, entry: Entry) -> None:
         """Take one message."""
@@ -58,10 +64,21 @@ class StreamSurvey:
             self.trigs += 1
             return
         self.inputs += 1
-        if isinstance(entry.message, Obs):
-            frame = Seen(entry.message.mono_ns, entry.message.epoch, entry.message.t_ns)
-            if not self.seen or frame[1:] > self.seen[-1][1:]:
-                self.seen.append(frame)
+        if isinstance(entry.message, StreamState):
+            self.tell(entry.message, entry.now_ns)
+        elif isinstance(entry.message, Obs):
+            self._take(entry.message, entry.now_ns)
+
+    def tell(self, state: StreamState, now_ns: int) -> None:
+        """Take the frame daemon's word on the epoch."""
+        self._aligner.epoch(state.epoch, now_ns)
+
+    def _take(self, obs: Obs, now_ns: int) -> None:
+        """One source may say anything; that it is of the stream's time line, the aligner decides, as it did then."""
+        outputs = self._aligner.obs(obs.source, obs.frame_id, obs.t_ns, now_ns, epoch=obs.epoch)
+        frame = Seen(obs.mono_ns, obs.epoch, obs.t_ns)
+        if not any(isinstance(each, Drop) for each in outputs) and (not self.seen or frame[1:] > self.seen[-1][1:]):
+            self.seen.append(frame)
 
     def spans(self) -> dict[int, tuple[int, int]]:
         """By epoch: event time of the first and of the last frame."""
@@ -114,8 +131,11 @@ def survey(paths: Iterable[Path]) -> Survey:
         if isinstance(said, Head):
             missing += bool(heads) and not said.carries_on(heads[-1])
             heads.append(said)
-            for name in said.streams:
-                streams.setdefault(name, StreamSurvey())
+            for name, stream in said.streams.items():
+                if name not in streams:
+                    streams[name] = StreamSurvey(align_params(said.fusion_config(), stream.setup.pace))
+                if stream.state is not None:
+                    streams[name].tell(stream.state, said.mono_ns)
         else:
             streams[said.stream].add(said)
             stamps = [*stamps[:1], said.now_ns]
@@ -160,7 +180,9 @@ def _at_utc(record: Survey, seen: Sequence[Seen], wall_ns: int, epoch: int | Non
 def _utc_ns(at: str, record: Survey) -> int:
     end = datetime.fromtimestamp(record.wall_ns(record.last_ns) / NS_PER_S, tz=timezone.utc)
     try:
-        named = datetime.combine(end.date(), time.fromisoformat(at), tzinfo=timezone.utc)
+        of_day = time.fromisoformat(at)
+        zone = of_day.tzinfo or timezone.utc
+        named = datetime.combine(end.astimezone(zone).date(), of_day, tzinfo=zone)
         if named > end + timedelta(seconds=1):  # of the day before
             named -= timedelta(days=1)
     except ValueError:

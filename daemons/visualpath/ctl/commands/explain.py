@@ -104,5 +104,9 @@ def _readings(rule: RuleState) -> Table:
 
 def _last(reading: Reading) -> tuple[str, ...]:
     if reading.value is None or reading.t_ns is None or reading.stands_until_ns is None:
-        return "never seen", "-", "-"
-    return f"{reading.value:g}", f"#{reading.frame_id} {seconds(reading.t_ns)}", seconds(reading.stands_until_ns)
+        return "not seen", "-", "-"
+    return (
+        reading.shown or f"{reading.value:g}",
+        f"#{reading.frame_id} {seconds(reading.t_ns)}",
+        seconds(reading.stands_until_ns),
+    )

@@ -53,9 +53,7 @@ def save(context: click.Context, vpctl: Vpctl, file: Path, last_ns: int | None) 
     try:
         files = files_at(path if path is not None else vpctl.config.record_dir)
         chosen = files if last_ns is None else _reaching_back(files, last_ns)
-        with file.open("xb") as out:
-            out.writelines(joined(chosen))
-        record = survey([file])
+        record = _save(chosen, file)
     except RecordError as error:
         vpctl.fail(str(error), EXIT_REFUSED)
     except FileExistsError:
@@ -63,6 +61,21 @@ def save(context: click.Context, vpctl: Vpctl, file: Path, last_ns: int | None) 
     except OSError as error:
         vpctl.fail(f"{error.filename or file}: {error.strerror}", EXIT_REFUSED)
     vpctl.show({"file": str(file), **_facts(record)}, f"{file}: {_span(record)}, {_size(file.stat().st_size)}")
+
+
+def _save(files: list[Path], file: Path) -> Survey:
+    """Either all of it is in the file, or there is no file."""
+    if file.exists():
+        raise FileExistsError
+    part = file.with_name(f"{file.name}.part")
+    try:
+        with part.open("wb") as out:
+            out.writelines(joined(files))
+        record = survey([part])
+        part.rename(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return record
 
 
 def _reaching_back(files: list[Path], last_ns: int) -> list[Path]:

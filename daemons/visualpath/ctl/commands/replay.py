@@ -46,7 +46,7 @@ def command(vpctl: Vpctl, path: Path | None, other: Path | None, speed: float | 
     """Feed a record (default: the latest run of this configuration's) to fusion once more.
 
     Without --config it ends with 0 if the TRIGs are those of the record, to the byte; else with 1. With it the
-    difference is what you asked for, and no failure.
+    difference is what you asked for, and no failure. It ends with 1 where the record is damaged or inputs are missing.
     """
     replay = make_replay(vpctl, path, other)
     try:
@@ -61,6 +61,8 @@ def command(vpctl: Vpctl, path: Path | None, other: Path | None, speed: float | 
     _show(vpctl, replay, difference, tried=str(other) if other is not None else "")
     if other is None and not difference.none:
         vpctl.fail("the replay decides otherwise than the record", EXIT_REFUSED)
+    if not replay.whole:
+        vpctl.fail("the record is not whole: the notes say what is missing", EXIT_REFUSED)
 
 
 def make_replay(vpctl: Vpctl, path: Path | None, other: Path | None = None) -> Replay:
@@ -98,7 +100,8 @@ def _write(vpctl: Vpctl, out: Path, replay: Replay) -> None:
 def _show(vpctl: Vpctl, replay: Replay, difference: Difference, tried: str) -> None:
     kinds = {kind: getattr(difference, kind) for kind in ("same", "gone", "added", "changed")}
     verdict = _verdict(len(replay.decided), difference, tried)
-    facts = {"verdict": verdict, "identical": difference.none, "notes": replay.notes}
+    verdict += "" if replay.whole else ", of what could be read"
+    facts = {"verdict": verdict, "identical": difference.none, "whole": replay.whole, "notes": replay.notes}
     facts |= {kind: msgspec.to_builtins(trigs, enc_hook=plain) for kind, trigs in kinds.items()}
     table = Table("", "trigger", "stream", "label", "from", "to", "score", "reason", box=None, pad_edge=False)
     rows = [(kind, trig) for kind, trigs in kinds.items() for trig in trigs]

@@ -15,7 +15,7 @@ from rich.table import Table
 from visualpath.ctl.commands.status import collect, report_down
 from visualpath.ctl.console import EXIT_REFUSED, Vpctl, pass_vpctl
 from visualpath.ctl.names import complete_daemon
-from visualpath.ctl.trace_files import TraceReader, trace_files
+from visualpath.ctl.trace_files import TraceReader, open_files, trace_files
 from visualpath.ctl.trace_summary import TraceSummary
 from visualpath.observability.lines import decode_line
 from visualpath.observability.records import TraceRecord
@@ -74,7 +74,11 @@ def tail_command(vpctl: Vpctl, daemons: tuple[str, ...], types: tuple[str, ...],
         _echo(vpctl, found[len(found) - min(lines, len(found)) :])
         while follow:
             time.sleep(POLL_S)
+            gaps = {reader: reader.gaps for reader in readers}
             _echo(vpctl, sorted((line for reader in readers for line in reader.added()), key=_wall_ns))
+            for reader in readers:
+                if reader.gaps > gaps[reader]:
+                    click.echo(f"vpctl: {reader.daemon}: lines are missing: a file went unread", err=True)
 
 
 def _is_wanted(line: bytes, types: tuple[str, ...]) -> bool:
@@ -109,18 +113,15 @@ def _echo(vpctl: Vpctl, lines: list[bytes]) -> None:
 def summary_command(vpctl: Vpctl, files: tuple[Path, ...]) -> None:
     """Add up trace FILES (default: all of the trace folder).
 
-    For each component how long it took, how long frames were held beyond the window and for whom, what was left out
+    For each component how long it took, how long frames were held for the whole window and for whom, what was left out
     and why, and the triggers.
     """
-    chosen = list(files) or [
-        path for daemon in vpctl.daemons(()) for path in trace_files(vpctl.config.trace_dir, daemon)
-    ]
-    if not chosen:
-        vpctl.fail(f"no trace in {vpctl.config.trace_dir}; `vpctl trace level normal` begins one", EXIT_REFUSED)
     summary = TraceSummary()
-    for path in chosen:
+    for path in files:
         with path.open("rb") as lines:
             summary.add(lines)
+    if not files:
+        _add_all(vpctl, summary)
     facts = summary.facts()
     if vpctl.as_json:
         vpctl.show(facts, "")
@@ -129,6 +130,15 @@ def summary_command(vpctl: Vpctl, files: tuple[Path, ...]) -> None:
     for table in _tables(facts):
         vpctl.console.print()
         vpctl.console.print(table)
+
+
+def _add_all(vpctl: Vpctl, summary: TraceSummary) -> None:
+    folder, daemons = vpctl.config.trace_dir, vpctl.daemons(())
+    if not any(trace_files(folder, daemon) for daemon in daemons):
+        vpctl.fail(f"no trace in {folder}; `vpctl trace level normal` begins one", EXIT_REFUSED)
+    for daemon in daemons:
+        for lines in open_files(folder, daemon):
+            summary.add(lines)
 
 
 def _head(facts: dict[str, Any]) -> str:
@@ -152,7 +162,7 @@ def _tables(facts: dict[str, Any]) -> Iterator[Table]:
     delays = facts["sync_delays"]
     if delays["count"]:
         table = _table("sync delays", "count", "avg ms", "p50", "p95", "max")
-        table.add_row("beyond the window", *_numbers(delays))
+        table.add_row("held to the end of the window", *_numbers(delays))
         yield table
         yield _counts("waited for", "times", delays["waiting_for"])
     if facts["drops"]:
