@@ -10,7 +10,7 @@ SAMPLE   = var/sample/faces.mp4
 
 .DEFAULT_GOAL := help
 .PHONY: help venvs demo up down restart status logs test lint faults clean
-.PHONY: bench bench-align bench-latency bench-throughput bench-trace
+.PHONY: bench bench-align bench-clip bench-latency bench-throughput bench-trace media-table
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,14 @@ bench-latency: ## the whole chain for 60 s beside the documents' loop, and six f
 bench-throughput: ## OBS a second into fusion over real sockets, beside a bare recv loop
 	@$(BUILD) dev
 	@.venvs/dev/bin/python tests/bench/bench_throughput.py
+
+bench-clip: ## a clip of 5 s of 1080p beside x264 ultrafast, and how soon it is playable; exit code as bench-align
+	@$(BUILD) dev
+	@.venvs/dev/bin/python tests/bench/bench_clip.py
+
+media-table: ## every file of ../shared/media beside what ffprobe says of it, and clips cut out; exit code as bench-align
+	@$(BUILD) dev
+	@.venvs/dev/bin/python tests/bench/media_table.py
 
 bench-trace: ## what each trace level costs, beside OFF
 	@$(BUILD) dev

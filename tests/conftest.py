@@ -27,7 +27,6 @@ from visualpath_protocol.messages import FrameHeader, StreamState
 from visualpath_protocol.security import FolderClaim
 from visualpath_protocol.sockets import HEADERS, bind, connect, topic
 
-
 settings.register_profile("shared machine", deadline=None)  # a slow moment of the machine is no failure of the code
 settings.load_profile("shared machine")
 

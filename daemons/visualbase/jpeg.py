@@ -13,6 +13,9 @@ from visualbase.errors import DamagedJpeg
 PixelFormat = Literal["bgr", "gray"]
 Pixels = npt.NDArray[np.uint8]
 
+_END_OF_IMAGE = b"\xff\xd9"
+_COLOURS_TAKEN = ("YCbCr", "Gray")
+
 
 def encode(rgb: Pixels, *, quality: int = 85) -> bytes:
     """A picture as JPEG with 4:2:0 chroma.
@@ -63,8 +66,27 @@ def size(data: bytes | memoryview) -> tuple[int, int]:
     Raises:
         DamagedJpeg: the bytes do not begin with a JPEG header.
     """
+    return _header(data)[:2]
+
+
+def whole_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) in pixels of a JPEG that can be handed on as it is; None if it must be encoded anew.
+
+    That is so for colours that `decode` does not take (CMYK). Only header and end are looked at: damage between them
+    shows when somebody decodes.
+
+    Raises:
+        DamagedJpeg: the bytes do not begin with a JPEG header or do not end as a JPEG does.
+    """
+    width, height, colours = _header(data)
+    if not data.rstrip(b"\0").endswith(_END_OF_IMAGE):  # some cameras fill up with zeros
+        raise DamagedJpeg(f"JPEG of {width}x{height}, {len(data)} bytes: cut short")
+    return (width, height) if colours in _COLOURS_TAKEN else None
+
+
+def _header(data: bytes | memoryview) -> tuple[int, int, str]:
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
         raise DamagedJpeg(f"{len(data)} bytes that do not begin as a JPEG does: {error}") from error
-    return width, height
+    return width, height, colours

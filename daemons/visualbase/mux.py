@@ -6,6 +6,7 @@ in the file: to put it first (faststart) would write every byte twice.
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -17,22 +18,34 @@ from av.packet import Packet
 from av.stream import Stream
 
 from visualbase import jpeg as jpegs
-from visualbase.errors import MuxError
+from visualbase.errors import MuxError, NoSpace, OtherSize
 
 _TIME_BASE = Fraction(1, 1_000_000)
 _NS_PER_TICK = 1000
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_no_space(error: OSError | FFmpegError) -> bool:
+    """Whether a disk, or somebody's share of it, is full."""
+    return error.errno in _NO_SPACE
 
 
 class MjpegMp4Writer:
     """Writes one clip. The caller owns the name: syncing and renaming are its business.
+
+    What is written goes to the kernel at once, so that a kill of the process loses only the frame held back.
 
     Args:
         path: file to write; an existing one is replaced.
         width: of every picture, in pixels.
         height: of every picture, in pixels.
 
+    Attributes:
+        next_offset: where in the file the next picture's bytes will lie.
+
     Raises:
         MuxError: the file cannot be created.
+        NoSpace: for want of room.
     """
 
     def __init__(self, path: Path, *, width: int, height: int) -> None:
@@ -41,23 +54,28 @@ class MjpegMp4Writer:
         self._first_t_ns = 0
         self._held: tuple[bytes, int] | None = None  # a frame is written when its end is known
         try:
-            self._container: OutputContainer = av.open(f"file:{path}", "w", format="mp4")
+            self._container: OutputContainer = av.open(
+                f"file:{path}", "w", format="mp4", container_options={"flush_packets": "1"}
+            )
             self._stream: Stream = self._container.add_mux_stream(
                 "mjpeg", width=width, height=height, time_base=_TIME_BASE
             )
             self._container.start_encoding()  # creates the file now rather than at the first frame
-        except FFmpegError as error:
+            self.next_offset = path.stat().st_size
+        except (FFmpegError, OSError) as error:
             raise self._failed(error) from error
 
     def add(self, jpeg: bytes, t_ns: int) -> None:
         """Append a frame, shown from `t_ns` until the next frame's. Times are kept to 1 µs.
 
         Raises:
-            MuxError: another picture size, a time not above the one before, or a failing disk.
+            MuxError: a time not above the one before, or a failing disk.
+            OtherSize: another picture size.
+            NoSpace: the disk is full.
             DamagedJpeg: no JPEG.
         """
         if jpegs.size(jpeg) != self._size:
-            raise MuxError(
+            raise OtherSize(
                 f"{self._path}: a picture of {_by(jpegs.size(jpeg))} in a clip of {_by(self._size)}: "
                 "begin a new clip where the size changes"
             )
@@ -66,6 +84,7 @@ class MjpegMp4Writer:
         else:
             self._write_held(until_ns=t_ns)
         self._held = (jpeg, t_ns)
+        self.next_offset += len(jpeg)
 
     def finish(self, end_t_ns: int) -> None:
         """Write the index and close. The last frame is shown until `end_t_ns`.
@@ -84,10 +103,14 @@ class MjpegMp4Writer:
 
     def abort(self) -> None:
         """Give up: close and delete the file. Never fails."""
-        with suppress(FFmpegError):
-            self._container.close()
+        self.leave()
         with suppress(OSError):
             self._path.unlink()
+
+    def leave(self) -> None:
+        """Close the file as it is; the pictures stay where they are. Never fails."""
+        with suppress(FFmpegError):
+            self._container.close()
 
     def _write_held(self, *, until_ns: int) -> None:
         assert self._held is not None
@@ -109,8 +132,9 @@ class MjpegMp4Writer:
     def _tick(self, t_ns: int) -> int:
         return (t_ns - self._first_t_ns) // _NS_PER_TICK
 
-    def _failed(self, error: FFmpegError) -> MuxError:
-        return MuxError(f"{self._path}: {error.strerror}: check the folder and the space on its disk")
+    def _failed(self, error: FFmpegError | OSError) -> MuxError:
+        kind = NoSpace if is_no_space(error) else MuxError
+        return kind(f"{self._path}: {error.strerror}: check the folder and the space on its disk")
 
 
 def _by(size: tuple[int, int]) -> str:

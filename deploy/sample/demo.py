@@ -85,7 +85,7 @@ class Demo:
         decoded = {clip["path"]: decodable_frames(Path(clip["path"])) for clip in report["clips"]}
         self._show(statuses, report, answer["clips"], decoded)
         whole = all(decoded[clip["path"]] == clip["frames"] for clip in report["clips"])
-        return whole and len(report["clips"]) == len(report["triggers"])
+        return whole and {trigger["id"] for trigger in report["triggers"]} <= set(clip_of(report))
 
     def _watch(self) -> Statuses:
         """Wait until everything that was seen has become a clip."""
@@ -131,8 +131,8 @@ class Demo:
         counts.add_row("clips", str(len(report["clips"])))
         table = Table("trigger", "moment (s)", "score", "clip (s)", "frames", "lacks", box=None)
         table.add_column("file", overflow="fold")
-        by_id = {clip["trigger_ids"][0]: clip for clip in report["clips"]}
-        why = {clip["trig_id"]: clip["why"] for clip in clips}
+        by_id = clip_of(report)
+        why = {trig_id: clip["why"] for clip in clips for trig_id in clip["trig_ids"]}
         for trigger in report["triggers"]:
             moment = span(trigger["t_start_ns"], trigger["t_end_ns"])
             clip = by_id.get(trigger["id"])
@@ -162,12 +162,11 @@ def is_finished(statuses: Statuses) -> bool:
     if stream["state"] == "stalled":
         raise DemoFailed(stream["reason"])
     fusion, clip = statuses[FUSION], statuses[CLIP]
-    settled = sum(clip["counters"].get(name, 0) for name in ("clips.saved", "clips.failed"))
     return (
         stream["state"] == "ended"
         and fusion["streams"][STREAM]["drained"]
         and fusion["outbox"] == 0
-        and settled == fusion["counters"].get("triggers", 0)
+        and clip["unfinished"] == 0
     )
 
 
@@ -216,6 +215,11 @@ def make_report(statuses: Statuses, answer: dict[str, Any], config: Config) -> d
             for clip in saved
         ],
     }
+
+
+def clip_of(report: dict[str, Any]) -> dict[str, Any]:
+    """The clip of each trigger that has one, by the trigger's id."""
+    return {trigger_id: clip for clip in reversed(report["clips"]) for trigger_id in clip["trigger_ids"]}
 
 
 def decodable_frames(path: Path) -> int:

@@ -21,7 +21,7 @@ CODEC = Codec(Ack, max_bytes=TRIGGERS.max_bytes)
 CONFIG = """
     state_dir: state
     ring: {dir: ring, length: 30s}
-    clip: {dir: clips, pre: 400ms, post: 400ms, stall_timeout: 60s}
+    clip: {dir: clips, pre: 400ms, post: 400ms, stall_timeout: 60s, format: mjpeg}
     streams:
       cam1: {source: none.mp4}
       cam2: {source: none.mp4}
@@ -115,7 +115,7 @@ def test_a_trigger_is_in_the_ledger_when_it_is_accepted(clip_daemon, fusion, sho
     fusion.ask(trig(20))
     clip_daemon.kill()
     with closing(Ledger(short_dir / "state" / "clip" / "ledger.db")) as ledger:
-        assert ledger.unfinished() == [trig(20)]
+        assert [order.triggers for order in ledger.unfinished()] == [(trig(20),)]
 
 
 def test_the_same_trigger_again_is_a_duplicate(clip_daemon, fusion):
@@ -299,7 +299,7 @@ def test_a_kill_while_recording_costs_nothing(killed_while_recording, clips):
 def test_a_kill_while_recording_leaves_one_clip_and_no_part_of_it(killed_while_recording, clips, short_dir):
     clips()
     files = [path.suffix for path in (short_dir / "clips").rglob("*") if path.is_file()]
-    assert sorted(files) == [".json", ".mp4"]
+    assert sorted(files) == [".jpg", ".json", ".mp4"]
 
 
 def test_a_crash_between_the_file_and_the_ledger_makes_no_second_clip(

@@ -21,11 +21,12 @@ CODE = sorted((ROOT / "daemons" / "visualpath").rglob("*.py")) + sorted((ROOT / 
 
 ACK_RESULTS = get_args(get_type_hints(Ack)["result"])
 MESSAGES = ("obs", "skip", "bound", "ping", "bye")
-FILE_LOSSES = ("damaged", "not_rising", "cut_short")
+SOURCE_LOSSES = ("behind", "damaged", "not_rising", "cut_short")
 ENDINGS = {  # what follows the constant beginning of a counter's name; capitals: any name, and so does the document
     "acked.": ACK_RESULTS,
+    "clips.deleted.": ("quota", "min_free", "retention"),
     "dropped.": (*DropReason.__args__, *MESSAGES),
-    "dropped.source.": FILE_LOSSES,
+    "dropped.source.": SOURCE_LOSSES,
     "failed.": ("evicted", "error"),
     "fused.": ("SOURCE",),
     "late.": ("SOURCE",),
@@ -38,6 +39,7 @@ ENDINGS = {  # what follows the constant beginning of a counter's name; capitals
     "sets.": get_args(SetReason),
     "skipped.": get_args(SkipReason),
     "skips.": ("SOURCE",),
+    "source.disconnects.": ("ended", "stalled", "failed"),
     "unreported.": ("SOURCE",),
     "triggers.": tuple(result for result in ACK_RESULTS if result != "expired"),  # clip never says that
 }

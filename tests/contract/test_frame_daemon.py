@@ -1,7 +1,6 @@
 """The real frame daemon on a small video; the test plays its subscribers."""
 
 import time
-from dataclasses import dataclass, field
 
 import av
 import msgspec
@@ -31,53 +30,6 @@ def video(tmp_path_factory):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
     return path
-
-
-@dataclass
-class Watch:
-    """A subscriber to headers and states, and a second one to states alone, as clip daemon and fusion are."""
-
-    links: object
-    headers: list = field(default_factory=list)
-    states: list = field(default_factory=list)
-
-    def __post_init__(self):
-        self._socket = self.links.connect(HEADERS, "frame-cam1")
-        for kind in "hs":
-            self._socket.subscribe(topic("cam1", kind))
-        self.second = self.links.connect(HEADERS, "frame-cam1")
-
-    def both(self):
-        """Let the second one subscribe, so that the stream has all it waits for."""
-        self.second.subscribe(topic("cam1", "s"))
-
-    def until(self, condition):
-        """Take messages until the condition on this object holds."""
-        deadline = time.monotonic() + 15
-        while not condition(self):
-            assert time.monotonic() < deadline, f"not in time: {len(self.headers)} headers, {self.states[-3:]}"
-            while self.second.poll(0):  # it subscribes anew, after a restart, only while somebody looks at it
-                self.second.recv_multipart()
-            if self._socket.poll(100):
-                message = CODEC.decode(self._socket.recv_multipart()[-1])
-                (self.headers if isinstance(message, FrameHeader) else self.states).append(message)
-        return self
-
-    def ended(self):
-        return self.until(lambda _: self.states and self.states[-1].state == "ended")
-
-    def ids(self, epoch=1):
-        return [header.frame_id for header in self.headers if header.epoch == epoch]
-
-    def state_names(self):
-        """The states in the order they came, repetitions left out."""
-        names = [state.state for state in self.states]
-        return [name for n, name in enumerate(names) if n == 0 or names[n - 1] != name]
-
-
-@pytest.fixture
-def watch(links):
-    return Watch(links)
 
 
 @pytest.fixture
@@ -256,6 +208,72 @@ def test_a_damaged_epoch_file_is_a_configuration_error_in_one_line(start, short_
     assert daemon.wait() == 78
     assert "epoch holds no number" in daemon.log()
     assert "Traceback" not in daemon.log()
+
+
+def test_another_picture_size_begins_a_new_epoch_and_time_goes_on(start, watch, short_dir):
+    pictures = short_dir / "pictures"
+    pictures.mkdir()
+    for number, size in enumerate([(48, 64), (48, 64), (32, 48), (48, 64)]):
+        (pictures / f"{number}.jpg").write_bytes(jpeg.encode(np.zeros((*size, 3), np.uint8)))
+    start(source=pictures)
+    watch.both()
+    found = [(h.epoch, h.frame_id, h.t_ns // 1_000_000, h.width, h.height) for h in watch.ended().headers]
+    assert found == [(1, 0, 0, 64, 48), (1, 1, 100, 64, 48), (2, 0, 200, 48, 32), (3, 0, 300, 64, 48)]
+
+
+# Live sources -----------------------------------------------------------------------------------
+
+
+def live(frames, fps=50):
+    return f"synthetic://?width=128&height=112&fps={fps}&frames={frames}&live=1"
+
+
+def test_a_live_source_that_ends_is_opened_again_in_a_new_epoch(start, watch):
+    start(source=live(5))
+    watch.until(lambda w: len(w.ids(3)) == 5)  # the first epoch may be over before the test has subscribed
+    assert (watch.ids(2), watch.ids(3)) == ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
+
+
+def test_between_the_two_the_stream_is_stalled_with_the_reason(start, watch):
+    start(source=live(5))
+    watch.until(lambda w: len(w.ids(3)) == 5 and w.states[-1].state == "stalled")
+    assert watch.state_names()[-4:] == ["stalled", "starting", "live", "stalled"]
+    assert {state.reason for state in watch.states if state.state == "stalled"} == {
+        f"source {live(5)!r}: the stream has ended; look after whoever sends it"
+    }
+
+
+def test_how_often_it_came_and_went_is_counted(start, watch, ask):
+    start(source=live(5))
+    watch.until(lambda w: w.ids(3))
+    counters = ask("frame-cam1", "status")["counters"]
+    assert counters["source.connects"] == counters["source.disconnects.ended"] + 1 >= 3
+
+
+def test_a_loss_is_logged_with_how_long_it_had_lasted(start, watch):
+    daemon = start(source=live(5))
+    watch.until(lambda w: w.ids(2))
+    assert "lost after 0.1 s: source 'synthetic://" in daemon.log()
+
+
+def test_a_live_source_waits_for_no_subscriber_and_no_pace(start, watch):
+    daemon = start(source=live(5), pace="realtime", ready_timeout="60s")
+    watch.until(lambda w: w.ids(2))
+    assert "subscribers are missing" not in daemon.log()
+
+
+def test_a_live_frame_is_captured_at_its_event_time(start, watch):
+    start(source=live(0))
+    headers = watch.until(lambda w: len(w.headers) > 5).headers
+    assert [header.mono_ns for header in headers] == [header.t_ns for header in headers]
+    drift = [header.wall_ns - header.mono_ns - (time.time_ns() - time.monotonic_ns()) for header in headers]
+    assert max(map(abs, drift)) < 5_000_000
+
+
+def test_the_daemon_ends_in_order_while_it_waits_to_try_again(start, watch):
+    daemon = start(source="rtsp://127.0.0.1:9/1")
+    watch.until(lambda w: w.states and w.states[-1].state == "stalled")
+    assert daemon.stop(timeout_s=3) == 0
 
 
 # Waiting for everybody --------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from visualpath.ctl.main import main
 CONFIG = """
     state_dir: state
     ring: {dir: ring, length: 30s}
-    clip: {dir: clips, pre: 400ms, post: 400ms, stall_timeout: 60s}
+    clip: {dir: clips, pre: 400ms, post: 400ms, stall_timeout: 60s, format: mjpeg}
     streams:
       cam1: {source: none.mp4}
     extractors:
@@ -192,7 +192,7 @@ def triggered(running, vpctl, wait_for, counter, ask):
 def test_a_trigger_by_hand_becomes_a_clip(triggered, vpctl):
     trig = triggered()
     [clip] = json.loads(vpctl("--json", "clips").stdout)["clips"]
-    assert (clip["trig_id"], clip["state"], clip["sidecar"]["frames"]) == (trig["trig_id"], "saved", 21)
+    assert (clip["clip_id"], clip["state"], clip["sidecar"]["frames"]) == (trig["trig_id"], "saved", 21)
 
 
 def test_a_trigger_by_hand_keeps_its_label_and_reason(triggered, vpctl):
@@ -215,10 +215,11 @@ def test_clips_show_file_and_length_to_people(triggered, vpctl, short_dir):
     trig = triggered()
     [header, row] = vpctl("clips").stdout.splitlines()
     assert header.split() == [
-        "trigger",
+        "clip",
         "stream",
         "label",
         "state",
+        "triggers",
         "frames",
         "seconds",
         "gaps",
@@ -226,5 +227,41 @@ def test_clips_show_file_and_length_to_people(triggered, vpctl, short_dir):
         "or",
         "reason",
     ]
-    assert row.split()[:7] == [trig["trig_id"], "cam1", "manual", "saved", "21", "0.84", "-"]
-    assert (short_dir / "clips" / row.split()[7]).is_file()
+    assert row.split()[:8] == [trig["trig_id"], "cam1", "manual", "saved", "1", "21", "0.84", "-"]
+    assert (short_dir / "clips" / row.split()[8]).is_file()
+
+
+# clips ------------------------------------------------------------------------------------------
+
+
+def test_a_clip_is_shown_by_the_beginning_of_its_id(triggered, vpctl):
+    trig = triggered("--reason", "who is it")
+    shown = vpctl("clips", "show", trig["trig_id"][:6]).stdout
+    assert f"{trig['trig_id']} manual" in shown
+    assert "who is it" in shown
+
+
+def test_a_clip_that_is_as_it_was_saved_is_verified(triggered, vpctl):
+    triggered()
+    assert vpctl("clips", "verify").exit_code == 0
+
+
+def test_a_clip_that_was_changed_is_found(triggered, vpctl, short_dir):
+    trig = triggered()
+    [path] = (short_dir / "clips").glob("*/*.mp4")
+    path.write_bytes(path.read_bytes()[:-1])
+    result = vpctl("clips", "verify", trig["trig_id"])
+    assert result.exit_code == 1
+    assert "not the one that was saved" in result.stdout
+
+
+def test_a_clip_is_exported_with_all_that_belongs_to_it(triggered, vpctl, tmp_path):
+    trig = triggered()
+    assert vpctl("clips", "export", trig["trig_id"], str(tmp_path / "out")).exit_code == 0
+    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".jpg", ".json", ".mp4"]
+
+
+@pytest.mark.parametrize("args", [("show", "0123"), ("verify", "0123"), ("export", "0123", "out")])
+def test_a_clip_that_is_not_there_is_refused(running, vpctl, args):
+    result = vpctl("clips", *args)
+    assert (result.exit_code, stderr_line(result)) == (1, "vpctl: no clip '0123'; `vpctl clips` lists them")

@@ -45,8 +45,9 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 def ledger_states(config: Config) -> dict[str, tuple[str, str]]:
-    """By trig_id: the clip's state, and why."""
-    found = rows(config.state_dir / "clip/ledger.db", "SELECT trig_id, state, why FROM clips")
+    """By trig_id: its clip's state, and why."""
+    query = "SELECT trig_id, state, why FROM triggers JOIN clips USING (clip_id)"
+    found = rows(config.state_dir / "clip/ledger.db", query)
     return {trig_id: (state, why) for trig_id, state, why in found}
 
 
@@ -102,12 +103,14 @@ def _check_ledger(found: Audit, config: Config) -> None:
 def _check_files(found: Audit, config: Config) -> None:
     clips = sorted(config.clips_dir.glob("*/*.mp4"))
     of = Counter(path.stem.rpartition("_")[2] for path in clips)
-    for trig_id in sorted(set(of) | found.saved):
-        wanted = int(trig_id in found.saved)
-        if of[trig_id] != wanted:
-            found.wrong.append(f"{trig_id} has {of[trig_id]} clip files, not {wanted}")
+    query = "SELECT clip_id FROM clips WHERE state = 'saved'"
+    saved = {clip_id for (clip_id,) in rows(config.state_dir / "clip/ledger.db", query)}
+    for clip_id in sorted(set(of) | saved):
+        wanted = int(clip_id in saved)
+        if of[clip_id] != wanted:
+            found.wrong.append(f"{clip_id} has {of[clip_id]} clip files, not {wanted}")
     for path in config.clips_dir.rglob("*"):
-        if path.is_file() and path.suffix not in (".mp4", ".json"):
+        if path.is_file() and path.suffix not in (".mp4", ".json", ".jpg") and not path.name.endswith(".h264.part"):
             found.wrong.append(f"left over: {path.relative_to(config.clips_dir)}")
     for path in clips:
         found.wrong += [f"{path.name}: {what}" for what in _check_clip(found, path)]

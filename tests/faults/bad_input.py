@@ -299,10 +299,12 @@ CASES = (
          prepare=binary_file("noise.mp4", bytes(range(256)) * 64)),
     Case("an empty video", FRAME, ("failed.source x 1", "empty.mp4': the file is empty"), None,
          changes=((SOURCE, "source: empty.mp4"),), prepare=text_file("empty.mp4", "")),
-    Case("a directory as video", FRAME, ("failed.source x 1", "this is a directory"), None,
+    Case("a folder without pictures", FRAME, ("failed.source x 1", "no pictures there"), None,
          changes=((SOURCE, "source: ."),)),
-    Case("an address nothing reads", FRAME, ("failed.source x 1", "rtsp://...': not supported yet"), None,
-         changes=((SOURCE, "source: 'rtsp://me:secret@cam/1'"),)),
+    Case("an address nothing reads", FRAME, ("streams.cam1.source", "nothing reads gopher://..."), 78,
+         changes=((SOURCE, "source: 'gopher://me:secret@cam/1'"),)),
+    Case("a camera that is off", FRAME, ("failed.source x 1", "rtsp://127.0.0.1:9/...': connection refused"), None,
+         changes=((SOURCE, "source: 'rtsp://me:secret@127.0.0.1:9/1'"),)),
     # directories that cannot be written
     *(
         Case(f"{role.split()[1]}: a state directory that cannot be written", role, ("/file/state", "Not a directory"),

@@ -5,6 +5,8 @@ import pytest
 
 from visualbase import jpeg
 from visualbase.ring import RingWriter
+from visualpath.clip.files import ClipFolder
+from visualpath.clip.order import ClipOrder
 from visualpath.clip.stream import ClipStream
 from visualpath.runtime.config import ClipConfig
 from visualpath_protocol.messages import FrameHeader, StreamState, Trig, make_trig_id
@@ -25,7 +27,7 @@ class Bench:
 
     def restarted(self):
         config = ClipConfig(pre_ns=200 * MS, post_ns=200 * MS, stall_timeout_ns=5 * S)
-        self.stream = ClipStream("cam1", self._folder / "ring", 30 * S, config, self._folder / "clips")
+        self.stream = ClipStream("cam1", self._folder / "ring", 30 * S, config, ClipFolder(self._folder / "clips"))
         return self.stream
 
     def write(self, frame_id, epoch=1):
@@ -58,13 +60,15 @@ def bench(tmp_path):
     bench.close()
 
 
-def trig(first, last=None, epoch=1):
-    """A moment from frame `first` to frame `last`."""
+def order(first, last=None, epoch=1):
+    """The clip of a moment from frame `first` to frame `last`."""
     start, end = first * FRAME_NS, (first if last is None else last) * FRAME_NS
-    return Trig(
+    one = Trig(
         trig_id=make_trig_id("cam1", epoch, "smile", start), stream="cam1", epoch=epoch, label="smile", reason="",
         score=0.5, frame_id=first, t_start_ns=start, t_end_ns=end,
     )  # fmt: skip
+    asked = start - 200 * MS, end + 200 * MS
+    return ClipOrder(clip_id=one.trig_id, stream="cam1", epoch=epoch, asked=asked, triggers=(one,))
 
 
 def saved(recordings):
@@ -80,31 +84,32 @@ def saved(recordings):
 
 def test_a_span_that_is_past_is_served_from_the_ring_at_once(bench):
     bench.frames(0, 20)
-    assert saved(bench.stream.start(trig(10), now=0)) == (8, 13, [])
+    assert saved(bench.stream.start(order(10), now=0)) == (8, 13, [])
 
 
 def test_a_clip_that_is_complete_is_waited_for_no_longer(bench):
     bench.frames(0, 20)
-    bench.stream.start(trig(10), now=0)
+    [complete] = bench.stream.start(order(10), now=0)
     assert bench.stream.recordings == []
+    complete.abort()
 
 
 def test_a_trigger_of_a_past_epoch_is_served_from_the_ring(bench):
     bench.frames(0, 20)
     bench.frames(0, 0, epoch=2)
-    assert saved(bench.stream.start(trig(10), now=0)) == (8, 13, [])
+    assert saved(bench.stream.start(order(10), now=0)) == (8, 13, [])
 
 
 def test_a_trigger_at_the_end_of_a_past_epoch_lacks_what_the_change_cut_off(bench):
     bench.frames(0, 20)
     bench.frames(0, 0, epoch=2)
-    assert saved(bench.stream.start(trig(20), now=0)) == (18, 21, ["epoch_change"])
+    assert saved(bench.stream.start(order(20), now=0)) == (18, 21, ["epoch_change"])
 
 
 def test_what_was_written_before_a_restart_of_the_clip_daemon_is_served(bench):
     bench.frames(0, 20)
     bench.restarted()
-    assert saved(bench.stream.start(trig(10), now=0)) == (8, 13, [])
+    assert saved(bench.stream.start(order(10), now=0)) == (8, 13, [])
 
 
 # The first frame past the end -------------------------------------------------------------------
@@ -112,44 +117,44 @@ def test_what_was_written_before_a_restart_of_the_clip_daemon_is_served(bench):
 
 def test_the_frames_after_the_moment_are_awaited(bench):
     bench.frames(0, 10)
-    assert bench.stream.start(trig(10), now=0) == []
+    assert bench.stream.start(order(10), now=0) == []
 
 
 def test_the_first_frame_past_the_end_completes_the_clip(bench):
     bench.frames(0, 10)
-    bench.stream.start(trig(10), now=0)
+    bench.stream.start(order(10), now=0)
     assert bench.frames(11, 12) == []
     assert saved(bench.frames(13, 13)) == (8, 13, [])
 
 
 def test_a_trigger_may_come_before_its_frames(bench):
-    bench.stream.start(trig(10), now=0)
+    bench.stream.start(order(10), now=0)
     assert saved(bench.frames(0, 13)) == (8, 13, [])
 
 
 def test_a_frame_that_was_not_announced_is_in_the_clip(bench):
     bench.frames(0, 10)
-    bench.stream.start(trig(10), now=0)
+    bench.stream.start(order(10), now=0)
     bench.write(11)
     assert saved(bench.frames(12, 13)) == (8, 13, [])
 
 
 def test_a_frame_that_was_not_written_is_lacking(bench):
     bench.frames(0, 10)
-    bench.stream.start(trig(10), now=0)
+    bench.stream.start(order(10), now=0)
     assert saved(bench.frames(12, 13)) == (8, 13, ["not_received"])
 
 
 def test_two_recordings_are_completed_each_at_its_own_end(bench):
     bench.frames(0, 10)
-    bench.stream.start(trig(10), now=0)
-    bench.stream.start(trig(11), now=0)
+    bench.stream.start(order(10), now=0)
+    bench.stream.start(order(11), now=0)
     assert saved(bench.frames(11, 13)) == (8, 13, [])
     assert saved(bench.frames(14, 14)) == (9, 14, [])
 
 
 def test_a_recording_of_a_future_epoch_takes_no_frame_of_this_one(bench):
-    bench.stream.start(trig(10, epoch=2), now=0)
+    bench.stream.start(order(10, epoch=2), now=0)
     assert bench.frames(0, 20) == []
     assert saved(bench.frames(0, 13, epoch=2)) == (8, 13, [])
 
@@ -159,25 +164,25 @@ def test_a_recording_of_a_future_epoch_takes_no_frame_of_this_one(bench):
 
 def test_the_end_of_the_stream_ends_the_clip(bench):
     bench.frames(0, 10)
-    bench.stream.start(trig(10), now=0)
+    bench.stream.start(order(10), now=0)
     assert saved(bench.state("ended", last_frame_id=10)) == (8, 11, ["after_end"])
 
 
 def test_a_trigger_that_comes_after_the_end_of_the_stream_is_served_at_once(bench):
     bench.frames(0, 10)
     bench.state("ended", last_frame_id=10)
-    assert saved(bench.stream.start(trig(10), now=0)) == (8, 11, ["after_end"])
+    assert saved(bench.stream.start(order(10), now=0)) == (8, 11, ["after_end"])
 
 
 def test_the_end_of_the_stream_is_believed_when_its_last_frame_is_here(bench):
     bench.frames(0, 10)
-    bench.stream.start(trig(10), now=0)
+    bench.stream.start(order(10), now=0)
     assert bench.state("ended", last_frame_id=11) == []
 
 
 def test_the_last_frames_are_recovered_from_the_ring_when_the_stream_has_ended(bench):
     bench.frames(0, 10)
-    bench.stream.start(trig(10), now=0)
+    bench.stream.start(order(10), now=0)
     bench.write(11)
     assert saved(bench.state("ended", last_frame_id=11)) == (8, 12, [])
 
@@ -185,7 +190,7 @@ def test_the_last_frames_are_recovered_from_the_ring_when_the_stream_has_ended(b
 @pytest.mark.parametrize("state", ["starting", "live", "stalled"])
 def test_no_other_state_ends_the_clip(bench, state):
     bench.frames(0, 10)
-    bench.stream.start(trig(10), now=0)
+    bench.stream.start(order(10), now=0)
     assert bench.state(state, last_frame_id=10) == []
 
 
@@ -194,20 +199,20 @@ def test_no_other_state_ends_the_clip(bench, state):
 
 def test_the_first_frame_of_a_new_epoch_ends_the_clip(bench):
     bench.frames(0, 10)
-    bench.stream.start(trig(10), now=0)
+    bench.stream.start(order(10), now=0)
     assert saved(bench.frames(0, 0, epoch=2)) == (8, 11, ["epoch_change"])
 
 
 def test_the_state_of_a_new_epoch_ends_the_clip(bench):
     bench.frames(0, 10)
-    bench.stream.start(trig(10), now=0)
+    bench.stream.start(order(10), now=0)
     assert saved(bench.state("starting", epoch=2)) == (8, 11, ["epoch_change"])
 
 
 def test_the_state_of_a_past_epoch_ends_nothing(bench):
     bench.frames(0, 0)
     bench.frames(0, 10, epoch=2)
-    bench.stream.start(trig(10, epoch=2), now=0)
+    bench.stream.start(order(10, epoch=2), now=0)
     assert bench.state("ended", last_frame_id=10, epoch=1) == []
 
 
@@ -216,25 +221,25 @@ def test_the_state_of_a_past_epoch_ends_nothing(bench):
 
 def test_silence_of_stall_timeout_ends_the_clip(bench):
     bench.frames(0, 10, now=7 * S)
-    bench.stream.start(trig(10), now=7 * S)
+    bench.stream.start(order(10), now=7 * S)
     assert saved(bench.stream.tick(12 * S)) == (8, 11, ["not_received"])
 
 
 def test_shorter_silence_does_not(bench):
     bench.frames(0, 10, now=7 * S)
-    bench.stream.start(trig(10), now=7 * S)
+    bench.stream.start(order(10), now=7 * S)
     assert bench.stream.tick(12 * S - 1) == []
 
 
 def test_silence_counts_from_the_last_frame(bench):
     bench.frames(0, 10, now=7 * S)
-    bench.stream.start(trig(10), now=7 * S)
+    bench.stream.start(order(10), now=7 * S)
     bench.frames(11, 11, now=9 * S)
     assert bench.stream.next_deadline() == 14 * S
 
 
 def test_without_any_frame_silence_counts_from_the_trigger(bench):
-    bench.stream.start(trig(10), now=7 * S)
+    bench.stream.start(order(10), now=7 * S)
     assert bench.stream.next_deadline() == 12 * S
 
 
@@ -244,7 +249,7 @@ def test_without_recordings_there_is_no_deadline(bench):
 
 
 def test_a_trigger_in_an_empty_stream_fails_when_nothing_comes(bench):
-    bench.stream.start(trig(10), now=7 * S)
+    bench.stream.start(order(10), now=7 * S)
     [recording] = bench.stream.tick(12 * S)
     assert recording.timeline.frames == 0
 
@@ -255,7 +260,7 @@ def test_a_trigger_in_an_empty_stream_fails_when_nothing_comes(bench):
 def test_the_nominal_interval_is_that_of_the_stream_state(bench):
     bench.stream.state(StreamState(stream="cam1", epoch=1, state="live", fps=4.0))
     bench.frames(0, 0)
-    bench.stream.start(trig(0), now=0)
+    bench.stream.start(order(0), now=0)
     _, sidecar = bench.frames(0, 0, epoch=2)[0].save()
     assert sidecar["delivered"] == [0, 250 * MS]
 
@@ -263,8 +268,10 @@ def test_the_nominal_interval_is_that_of_the_stream_state(bench):
 # Stopping ---------------------------------------------------------------------------------------
 
 
-def test_stop_leaves_no_unfinished_file(bench, tmp_path):
+def test_what_was_recorded_before_a_stop_is_gone_on_with(bench):
     bench.frames(0, 10)
-    bench.stream.start(trig(10), now=0)
+    bench.stream.start(order(10), now=0)
     bench.stream.stop()
-    assert [path for path in (tmp_path / "clips").rglob("*") if path.is_file()] == []
+    bench.restarted()
+    bench.stream.start(order(10), now=0)
+    assert saved(bench.frames(11, 13)) == (8, 13, [])

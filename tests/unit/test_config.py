@@ -321,6 +321,15 @@ def test_a_ring_just_longer_than_a_clip_is_taken(load):
     load(LEAST + "ring: {length: 8.001s}\nclip: {pre: 5s, post: 3s}\n")
 
 
+def test_rings_that_come_to_more_than_their_total_are_refused(load):
+    text = "streams: {a: {source: a.mp4}, b: {source: b.mp4}}\nring:\n  size: 64MiB\n  total: 127MiB\n"
+    assert "visualpath.yaml:4: ring.total: 133169152 bytes are less than size x 2 streams" in refused(load, text)
+
+
+def test_rings_that_come_to_just_their_total_are_taken(load):
+    load("streams: {a: {source: a.mp4}, b: {source: b.mp4}}\nring: {size: 64MiB, total: 128MiB}\n")
+
+
 def test_a_clip_longer_than_the_default_ring_is_refused_with_the_ring(load):
     assert ": ring.length: 30 s must exceed" in refused(load, LEAST + "clip: {pre: 30s}\n")
 

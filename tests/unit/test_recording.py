@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 
 from visualbase import jpeg
+from visualbase.errors import NoSpace
 from visualbase.ring import RingReader, RingWriter
-from visualpath.clip.recording import ClipFailed, Recording, temporary_path
+from visualpath.clip.files import ClipFolder
+from visualpath.clip.journal import Salvage
+from visualpath.clip.order import ClipOrder
+from visualpath.clip.recording import ClipFailed, Recording
 from visualpath_protocol.messages import FrameHeader, Trig, make_trig_id
 
 MS = 1_000_000
@@ -35,12 +39,20 @@ def trig(t_start_ns=200 * MS, t_end_ns=200 * MS):
     )  # fmt: skip
 
 
+def order(first=2, last=6):
+    """A clip that asks for the frames from `first` to `last`."""
+    asked = first * FRAME_NS, last * FRAME_NS
+    return ClipOrder(clip_id=trig().trig_id, stream="cam1", epoch=1, asked=asked, triggers=(trig(),))
+
+
 class Bench:
     """A ring with one segment per frame, and recordings of it."""
 
     def __init__(self, folder):
         self.clips_dir = folder / "clips"
         self.clips_dir.mkdir()
+        self.folder = ClipFolder(self.clips_dir)
+        self._recordings = []
         self.ring_dir = folder / "ring"
         self.reader = RingReader(self.ring_dir, "cam1")
         self._writer = RingWriter(
@@ -61,7 +73,8 @@ class Bench:
 
     def recording(self, first=2, last=6):
         """A recording that asks for the frames from `first` to `last`."""
-        return Recording(trig(), (first * FRAME_NS, last * FRAME_NS), FRAME_NS, self.reader, self.clips_dir)
+        self._recordings.append(Recording(order(first, last), FRAME_NS, self.reader, self.folder))
+        return self._recordings[-1]
 
     def fed(self, *args, headers=None):
         recording = self.recording(*args)
@@ -74,6 +87,8 @@ class Bench:
         return sorted(str(path.relative_to(self.clips_dir)) for path in self.clips_dir.rglob("*") if path.is_file())
 
     def close(self):
+        for recording in self._recordings:
+            recording.leave()
         self.reader.close()
         self._writer.close()
 
@@ -119,9 +134,14 @@ def test_the_clip_lies_in_the_folder_of_its_day_under_a_name_that_says_what_it_i
     assert path == bench.clips_dir / "2026-01-01" / name
 
 
-def test_clip_and_sidecar_are_all_that_is_left(bench):
+def test_clip_sidecar_and_poster_are_all_that_is_left(bench):
     path, _ = bench.fed().save()
-    assert bench.files() == [f"2026-01-01/{path.stem}.json", f"2026-01-01/{path.name}"]
+    assert bench.files() == [f"2026-01-01/{path.stem}{suffix}" for suffix in (".jpg", ".json", ".mp4")]
+
+
+def test_the_poster_is_the_frame_that_fired(bench):
+    path, _ = bench.fed().save()
+    assert path.with_suffix(".jpg").read_bytes() == JPEGS[5]
 
 
 def test_the_sidecar_on_disk_is_what_save_returns(bench):
@@ -219,7 +239,6 @@ def test_a_failed_clip_leaves_nothing_behind(bench):
     recording = bench.fed()
     with pytest.raises(ClipFailed):
         recording.save()
-    recording.abort()
     assert bench.files() == []
 
 
@@ -234,7 +253,6 @@ def test_a_folder_that_cannot_be_made_is_a_failed_clip(bench):
     recording = bench.fed()
     with pytest.raises(ClipFailed, match="cannot be written"):
         recording.save()
-    recording.abort()
 
 
 def test_a_failing_disk_ends_the_recording_at_once(bench):
@@ -246,25 +264,23 @@ def test_a_failing_disk_ends_the_recording_at_once(bench):
 
 def full(bench):
     """Let the clip's file be one that takes no byte."""
-    temporary = temporary_path(bench.clips_dir, trig().trig_id)
+    temporary = bench.folder.part(trig().trig_id)
     temporary.parent.mkdir()
     temporary.symlink_to("/dev/full")
 
 
-def test_a_full_disk_is_a_failed_clip(bench):
+def test_a_full_disk_is_told_from_other_failures(bench):
     full(bench)
     recording = bench.fed()
-    with pytest.raises(ClipFailed, match="No space"):
+    with pytest.raises(NoSpace, match="No space"):
         recording.save()
-    recording.abort()
 
 
 def test_a_full_disk_leaves_nothing_behind(bench):
     full(bench)
     recording = bench.fed()
-    with pytest.raises(ClipFailed):
+    with pytest.raises(NoSpace):
         recording.save()
-    recording.abort()
     assert bench.files() == []
 
 
@@ -283,7 +299,6 @@ def test_a_disk_that_is_full_only_at_the_end_is_a_failed_clip(bench):
     recording = bench.fed()
     with room_for(1000), pytest.raises(ClipFailed, match="cannot be written"):
         recording.save()
-    recording.abort()
     assert bench.files() == []
 
 
@@ -292,7 +307,6 @@ def test_a_day_folder_that_cannot_be_made_is_a_failed_clip(bench):
     recording = bench.fed()
     with pytest.raises(ClipFailed, match="cannot be written"):
         recording.save()
-    recording.abort()
     assert bench.files() == ["2026-01-01"]
 
 
@@ -302,14 +316,109 @@ def test_a_sidecar_that_cannot_be_written_leaves_no_clip_behind(bench):
     (bench.clips_dir / "2026-01-01" / f".{name}.tmp").mkdir(parents=True)
     with pytest.raises(ClipFailed, match="cannot be written"):
         recording.save()
-    recording.abort()
     assert bench.files() == []
 
 
-def test_a_picture_of_another_size_is_a_failed_clip(bench):
-    headers = [*bench.headers[:4], bench.write(12, picture(9, 32, 32), 32, 32)]
-    recording = bench.fed(2, 30, headers=headers)
+def resized(bench):
+    """A recording whose fifth frame has another size."""
+    recording = bench.fed(2, 30, headers=[*bench.headers[:4], bench.write(12, picture(9, 32, 32), 32, 32)])
     recording.finish("after_end")
-    with pytest.raises(ClipFailed, match="32x32"):
-        recording.save()
+    return recording
+
+
+def test_the_clip_ends_where_pictures_have_another_size(bench):
+    recording = resized(bench)
+    assert recording.save()[1]["gaps"][-1] == {"from": 12 * FRAME_NS, "to": 30 * FRAME_NS, "reason": "size_change"}
+
+
+def test_the_frame_of_another_size_begins_what_is_left(bench):
+    rest = order(2, 30).rest_from(resized(bench).resized_at)
+    assert (rest.asked, rest.clip_id) == ((12 * FRAME_NS, 30 * FRAME_NS), f"{trig().trig_id}-f12")
+
+
+# Going on after a crash -------------------------------------------------------------------------
+
+
+def resumed(bench):
+    """A recording of another run, which finds what the first one has left."""
+    recording = bench.recording()
+    recording.resume(Salvage(bench.folder, trig().trig_id))
+    return recording
+
+
+def test_what_was_taken_before_a_crash_is_not_needed_from_the_ring(bench):
+    bench.fed(headers=bench.headers[:6]).leave()
+    bench.evict(0, 1, 2, 3, 4)
+    recording = resumed(bench)
+    for header in bench.headers[6:8]:
+        recording.feed(header)
+    assert packets(recording.save()[0])[:2] == JPEGS[2:4]
+
+
+def test_the_frame_held_back_at_the_crash_comes_from_the_ring(bench):
+    bench.fed(headers=bench.headers[:6]).leave()
+    recording = resumed(bench)
+    for header in bench.headers[5:8]:
+        recording.feed(header)
+    assert packets(recording.save()[0]) == JPEGS[2:7]
+
+
+@pytest.mark.parametrize("torn", [1, 10, 100])
+def test_a_torn_journal_is_believed_as_far_as_it_is_whole(bench, torn):
+    bench.fed(headers=bench.headers[:6]).leave()
+    journal = bench.folder.journal(trig().trig_id)
+    journal.write_bytes(journal.read_bytes()[:-torn])
+    recording = bench.recording()
+    last = recording.resume(Salvage(bench.folder, trig().trig_id))
+    assert last == bench.headers[3]
     recording.abort()
+
+
+def test_a_crash_while_the_remains_are_read_loses_none_of_them(bench):
+    bench.fed(headers=bench.headers[:6]).leave()
+    Salvage(bench.folder, trig().trig_id)
+    bench.evict(0, 1, 2, 3)
+    recording = resumed(bench)
+    for header in bench.headers[5:8]:
+        recording.feed(header)
+    assert packets(recording.save()[0])[:2] == JPEGS[2:4]
+
+
+def test_pictures_that_a_power_cut_left_empty_are_not_believed(bench):
+    bench.fed(headers=bench.headers[:6]).leave()
+    part = bench.folder.part(trig().trig_id)
+    part.write_bytes(bytes(part.stat().st_size))
+    recording = resumed(bench)
+    for header in bench.headers[5:8]:
+        recording.feed(header)
+    assert packets(recording.save()[0]) == JPEGS[2:7]
+
+
+# More is asked for ------------------------------------------------------------------------------
+
+
+def test_more_may_be_asked_for_at_the_end(bench):
+    recording = bench.fed(headers=bench.headers[:6])
+    recording.extend(order(2, 8))
+    for header in bench.headers[6:10]:
+        recording.feed(header)
+    assert packets(recording.save()[0]) == JPEGS[2:9]
+
+
+def test_an_earlier_beginning_that_the_ring_holds_wants_a_recording_anew(bench):
+    recording = bench.fed(headers=bench.headers[:6])
+    assert recording.extend(order(1, 6)) is False
+    recording.abort()
+
+
+def test_an_earlier_beginning_that_the_ring_has_lost_is_a_gap(bench):
+    recording = bench.fed(2, 8, headers=bench.headers[:8])
+    bench.evict(0, 1, 2)
+    assert recording.extend(order(1, 8))
+    for header in bench.headers[8:10]:
+        recording.feed(header)
+    sidecar = recording.save()[1]
+    assert (sidecar["asked"][0], sidecar["gaps"]) == (
+        FRAME_NS,
+        [{"from": FRAME_NS, "to": 2 * FRAME_NS, "reason": "evicted"}],
+    )

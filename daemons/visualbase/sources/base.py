@@ -35,8 +35,9 @@ class Picture:
     """One picture of a source.
 
     Attributes:
-        t_ns: event time in ns, never negative, above that of the picture before.
-        jpeg: the picture, 4:2:0.
+        t_ns: event time in ns, never negative, above that of the picture before; of a live source
+            CLOCK_MONOTONIC at capture.
+        jpeg: the picture; 4:2:0 if it was encoded here, else as it came.
         width: in pixels.
         height: in pixels.
     """
@@ -51,7 +52,8 @@ class Source(Protocol):
     """An open source; used and closed by one thread.
 
     Attributes:
-        live: pictures come when they come; a source that is not live can be read as fast as wished.
+        live: pictures come when they come, and an end is a disconnect; a source that is not live can be
+            read as fast as wished.
         info: what is known of it.
         dropped: pictures and packets of which nothing came out, by reason.
     """

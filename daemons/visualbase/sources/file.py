@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
+from typing import TypeAlias
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from visualbase import jpeg
-from visualbase.errors import SourceError
+from visualbase.errors import DamagedJpeg, SourceError
 from visualbase.sources.base import Picture, Source, SourceInfo
+from visualbase.sources.encoder import FrameEncoder, quarter_turns
 from visualpath_protocol.clock import NS_PER_S
 
-_FALLBACK_INTERVAL = Fraction(1, 25)
+FALLBACK_INTERVAL = Fraction(1, 25)
+"""Seconds from picture to picture where the file names no rate."""
+
 _TEXT_AS_VIDEO = "tty"
 """FFmpeg's demuxer that plays a text file as terminal output."""
+
+Shown: TypeAlias = "VideoFrame | Packet[VideoStream]"
 
 
 class FileSource(Source):
@@ -32,6 +36,9 @@ class FileSource(Source):
 
     `t_ns` is the presentation time of the picture on the file's raw time line; the duration that
     the container claims is never used. A file that is damaged is read as far as it goes.
+
+    Pictures stand upright, whatever the file says by way of a rotation; pixels that are not square and interlaced
+    fields stay as they are. Motion JPEG is not encoded anew.
 
     `dropped` counts `damaged` (packets that the decoder refused), `not_rising` (pictures whose time
     is not above the one before) and `cut_short` (readings that ended in an error, not at the end).
@@ -51,27 +58,24 @@ class FileSource(Source):
         self.dropped = {"damaged": 0, "not_rising": 0, "cut_short": 0}
         self._path = path
         self._loop = loop
-        self._jpeg_quality = jpeg_quality
-        self._reformatter = VideoReformatter()  # kept: setting one up costs as much as converting a picture
+        self._encoder = FrameEncoder(path, jpeg_quality)
         self._reading = _Reading(path, self.dropped)
         rate = self._reading.stream.average_rate
-        self._line = TimeLine(1 / rate if rate else _FALLBACK_INTERVAL)
-        self.info = SourceInfo(
-            width=self._reading.first.width,
-            height=self._reading.first.height,
-            fps=float(rate or 0),
-            origin_ns=min(0, _ns(self._reading.time_of(self._reading.first) or Fraction(0))),
-        )
+        self._line = TimeLine(1 / rate if rate else FALLBACK_INTERVAL)
+        width, height = self._reading.size
+        origin_ns = min(0, ns(self._reading.time_of(self._reading.first) or Fraction(0)))
+        self.info = SourceInfo(width, height, fps=float(rate or 0), origin_ns=origin_ns)
 
     def pictures(self) -> Iterator[Picture]:
         """All pictures in order of presentation; with `loop`, without end."""
         while True:
-            for frame in self._reading.frames():
-                t_ns = self._line.place(self._reading.time_of(frame))
+            for shown in self._reading.all_shown():
+                t_ns = self._line.place(self._reading.time_of(shown))
                 if t_ns is None:
                     self.dropped["not_rising"] += 1
                 else:
-                    yield Picture(t_ns, self._encode(frame), frame.width, frame.height)
+                    data = self._encoder.encode(shown) if isinstance(shown, VideoFrame) else bytes(shown)
+                    yield Picture(t_ns, data, *jpeg.size(data))
             if not self._loop:
                 return
             self._reading.close()
@@ -81,14 +85,6 @@ class FileSource(Source):
     def close(self) -> None:
         """Close the file."""
         self._reading.close()
-
-    def _encode(self, frame: VideoFrame) -> bytes:
-        try:
-            rgb = self._reformatter.reformat(frame, format="rgb24")
-        except FFmpegError as error:
-            reason = f"pixel format {frame.format.name} cannot be converted: {error.strerror}"
-            raise SourceError(self._path, reason, "convert the video to yuv420p") from error
-        return jpeg.encode(np.asarray(rgb.to_ndarray(), dtype=np.uint8), quality=self._jpeg_quality)
 
 
 class TimeLine:
@@ -117,8 +113,8 @@ class TimeLine:
         if self._next_pass is not None:
             self._shift, self._next_pass = self._next_pass - time, None
         elif self._last is None:
-            self._shift = max(Fraction(0), -time)
-        t_ns = _ns(time + self._shift)
+            self._shift = Fraction(max(0, -ns(time)), NS_PER_S)
+        t_ns = ns(time + self._shift)
         if t_ns <= self._last_t_ns:
             return None
         if self._last is not None:
@@ -134,52 +130,80 @@ class TimeLine:
 
 
 class _Reading:
-    """One pass over the file, with its first picture already decoded: only that proves that there is one."""
+    """One pass over the file, with its first picture already decoded: only that proves that there is one.
+
+    What is shown is a decoded picture, or the packet itself where that is a JPEG which can be handed on.
+    """
 
     def __init__(self, path: str, dropped: dict[str, int]) -> None:
         self._dropped = dropped
-        self._container = _open(path)
+        self._container = open_file(path)
         try:
-            self.stream = _first_video(self._container, path)
+            self.stream = first_video(self._container, path)
             self.stream.thread_type = "SLICE"  # frame threads lose the pictures that follow damage near the end
-            self._rest = self._decode_all()
+            self._hands_on: bool | None = None if self.stream.codec_context.name == "mjpeg" else False
+            self._rest = self._read_all()
             first = next(self._rest, None)
             if first is None:
                 raise SourceError(path, "not one picture can be decoded", "the file is damaged; try another copy")
-            self.first: VideoFrame = first
+            self.first: Shown = first
         except BaseException:
             self._container.close()
             raise
 
-    def frames(self) -> Iterator[VideoFrame]:
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the first picture, upright."""
+        if isinstance(self.first, VideoFrame):
+            sides = (self.first.width, self.first.height)
+            return sides if quarter_turns(self.first) % 2 == 0 else sides[::-1]
+        return jpeg.size(bytes(self.first))
+
+    def all_shown(self) -> Iterator[Shown]:
         return chain([self.first], self._rest)
 
-    def time_of(self, frame: VideoFrame) -> Fraction | None:
+    def time_of(self, shown: Shown) -> Fraction | None:
         """Seconds in the file."""
         time_base = self.stream.time_base
-        return None if frame.pts is None or time_base is None else frame.pts * time_base
+        return None if shown.pts is None or time_base is None else shown.pts * time_base
 
     def close(self) -> None:
         self._rest.close()
         self._container.close()
 
-    def _decode_all(self) -> Generator[VideoFrame, None, None]:
+    def _read_all(self) -> Generator[Shown, None, None]:
         try:
             for packet in self._container.demux(self.stream):
-                yield from self._decode(packet)
+                yield from self._shown_by(packet)
         except FFmpegError:
             self._dropped["cut_short"] += 1
-            yield from self._decode(None)  # what the decoder still holds
+            yield from self._shown_by(None)  # what the decoder still holds
 
-    def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+    def _shown_by(self, packet: Packet[VideoStream] | None) -> Sequence[Shown]:
         try:
-            return self.stream.codec_context.decode(packet)
-        except FFmpegError:
+            if self._hands_on and packet is not None and packet.size and jpeg.whole_size(bytes(packet)):
+                return [packet]
+            frames = self.stream.codec_context.decode(packet)
+            if self._hands_on is None and frames and packet is not None:
+                self._hands_on = _is_that_picture(bytes(packet), frames[0])
+                return [packet] if self._hands_on else frames
+        except (FFmpegError, DamagedJpeg):
             self._dropped["damaged"] += 1
             return []
+        return frames
 
 
-def _open(path: str) -> InputContainer:
+def _is_that_picture(data: bytes, frame: VideoFrame) -> bool:
+    """Whether a JPEG shows what FFmpeg makes of it: not one field of two, nor a picture that lies on its side."""
+    return jpeg.whole_size(data) == (frame.width, frame.height) and quarter_turns(frame) == 0
+
+
+def open_file(path: str) -> InputContainer:
+    """Open a file for reading, and nothing but that file.
+
+    Raises:
+        SourceError: it cannot be read, or holds no media.
+    """
     try:
         # "file:" and the list: neither a name with a colon nor a playlist may reach for the network.
         return av.open(f"file:{path}", options={"protocol_whitelist": "file"})
@@ -198,7 +222,12 @@ def _is_empty(path: str) -> bool:
     return os.path.exists(path) and os.path.getsize(path) == 0
 
 
-def _first_video(container: InputContainer, path: str) -> VideoStream:
+def first_video(container: InputContainer, path: str) -> VideoStream:
+    """The video stream that counts: the first that is no cover art.
+
+    Raises:
+        SourceError: there is none.
+    """
     if container.format.name != _TEXT_AS_VIDEO:
         for stream in container.streams.video:
             if not stream.disposition & Disposition.attached_pic:
@@ -208,5 +237,6 @@ def _first_video(container: InputContainer, path: str) -> VideoStream:
     raise SourceError(path, f"no video in it, only {what}", "give a file with a video stream")
 
 
-def _ns(seconds: Fraction) -> int:
+def ns(seconds: Fraction) -> int:
+    """The nearest nanosecond."""
     return round(seconds * NS_PER_S)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise
 
+from visualbase.errors import Evicted
 from visualbase.ring import RingReader
 from visualpath_protocol.messages import FrameHeader
 
@@ -56,6 +57,13 @@ class FrameIndex:
         first = next((i for i, (_, after) in enumerate(pairwise(frames)) if after.t_ns > t_ns), max(len(frames) - 1, 0))
         return frames[first:]
 
+    def bytes_of(self, epoch: int, span: tuple[int, int]) -> int | None:
+        """How large the pictures of a span are that are known of; None if none of them can be read any more."""
+        frames = [h for h in self.frames_from(epoch, span[0]) if h.t_ns <= span[1] and h.payloads]
+        if not frames or not can_read(self._reader, frames[-1]):
+            return None
+        return sum(header.payloads[0].length for header in frames)
+
     def _unannounced(self) -> Iterator[FrameHeader]:
         """What lies in the ring behind the newest frame known."""
         last = self.last
@@ -74,6 +82,14 @@ class FrameIndex:
 
     def _first_t_ns(self, epoch: int) -> int:
         return next(h.t_ns for h in self._headers if h.epoch == epoch)
+
+
+def can_read(reader: RingReader, header: FrameHeader) -> bool:
+    """Whether the ring still holds a frame's picture."""
+    try:
+        return bool(reader.read(header.payloads[0]))
+    except (Evicted, IndexError):
+        return False
 
 
 def _order(header: FrameHeader) -> tuple[int, int]:

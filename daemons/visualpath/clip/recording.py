@@ -1,28 +1,25 @@
-"""One clip in the making: frames from the ring into a file with a temporary name, then its sidecar."""
+"""One clip in the making: frames from the ring into a file with a temporary name, then all that belongs to a clip."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
+from visualbase import jpeg as jpegs
 from visualbase.clip import ClipTimeline, GapReason, Shown
-from visualbase.errors import DamagedJpeg, Evicted, MediaError
-from visualbase.mux import MjpegMp4Writer
+from visualbase.errors import DamagedJpeg, Evicted, MediaError, NoSpace, OtherSize
+from visualbase.mux import MjpegMp4Writer, is_no_space
 from visualbase.ring import RingReader
-from visualpath.runtime.files import publish, sync_dir, write_durably
-from visualpath_protocol.clock import rfc3339
-from visualpath_protocol.messages import FrameHeader, Trig
+from visualpath.clip.files import POSTER_SUFFIX, ClipFolder, delete, files_of
+from visualpath.clip.index import can_read
+from visualpath.clip.journal import Entry, Journal, Salvage
+from visualpath.clip.order import ClipOrder
+from visualpath.clip.sidecar import Sidecar, make_sidecar, read_sidecar, with_file, write_sidecar
+from visualpath.runtime.files import publish, sync_dir
+from visualpath_protocol.messages import FrameHeader
 
 log = logging.getLogger(__name__)
-
-SIDECAR_SCHEMA = 1
-TEMPORARY_SUFFIX = ".part"
 
 
 class ClipFailed(MediaError):
@@ -30,152 +27,206 @@ class ClipFailed(MediaError):
 
 
 class Recording:
-    """Collects the frames of one trigger's clip.
+    """Collects the frames of one clip. It is the loop's until it is closed; `save` is for another thread then.
 
     Args:
-        trig: the trigger.
-        span: event time asked for: (first instant, last instant).
+        order: what is asked for.
         frame_ns: nominal frame interval.
         reader: the stream's ring.
-        clips_dir: where clips go.
+        folder: where clips go.
 
     Attributes:
+        origin_ns: the source's own time at event time 0; None: unknown.
         completed_by: the first frame past the span, which nothing more is wanted after; None while it has not come.
+        resized_at: the first frame that has another size than the clip, which had to end before it.
     """
 
-    def __init__(self, trig: Trig, span: tuple[int, int], frame_ns: int, reader: RingReader, clips_dir: Path) -> None:
-        self.trig = trig
-        self.timeline = ClipTimeline(*span, frame_ns)
+    def __init__(self, order: ClipOrder, frame_ns: int, reader: RingReader, folder: ClipFolder) -> None:
+        self.order = order
+        self.timeline = ClipTimeline(*order.asked, frame_ns)
         self.completed_by: FrameHeader | None = None
+        self.resized_at: FrameHeader | None = None
         self._reader = reader
-        self._clips_dir = clips_dir
-        self._temporary = temporary_path(clips_dir, trig.trig_id)
+        self._folder = folder
+        self.origin_ns: int | None = None
+        self._salvage: Salvage | None = None
         self._writer: MjpegMp4Writer | None = None
-        self._first: FrameHeader | None = None
+        self._journal: Journal | None = None
+        self._taken: list[FrameHeader] = []  # the first and the last
+        self._size = (0, 0)
+        self._poster = b""
         self._final: Path | None = None
-        self._failure = ""
+        self._failure: MediaError | None = None
 
-    def feed(self, header: FrameHeader) -> bool:
-        """Take the next frame of the epoch; True when no more is wanted: the clip is complete, or has failed."""
-        self._take(self.timeline.feed(header))
-        if self.timeline.closed:
+    def resume(self, salvage: Salvage) -> FrameHeader | None:
+        """Take over what an earlier run left; returns the last frame of it."""
+        last = None
+        self._salvage = salvage
+        for last in salvage.headers():
+            if self.feed(last):
+                break
+        self._salvage = None
+        if self._failure is None:
+            salvage.discard()
+        return last
+
+    def feed(self, header: FrameHeader, absent: GapReason = "not_received") -> bool:
+        """Take the next frame of the epoch; True when no more is wanted: the clip is complete, or has failed.
+
+        Frames between this one and the one before it, by their numbers, are `absent`.
+        """
+        self._take(self.timeline.feed(header, absent))
+        if self.timeline.closed and self.resized_at is None:
             self.completed_by = header
-        return self.timeline.closed or bool(self._failure)
+        return self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more is wanted."""
+        return self.timeline.closed or self._failure is not None
 
     def finish(self, reason: GapReason) -> None:
         """No further frame will come."""
         self._take(self.timeline.finish(reason))
 
-    def save(self) -> tuple[Path, dict[str, Any]]:
+    def extend(self, order: ClipOrder) -> bool:
+        """More is asked for; False if the beginning that is wanted can only be had by recording anew from the ring."""
+        start_ns, end_ns = order.asked
+        if start_ns < self.timeline.start_ns and self._is_all_in_ring():
+            return False
+        self.order = order
+        self.timeline.ask_from(start_ns)
+        self.timeline.ask_until(end_ns)
+        return True
+
+    def save(self) -> tuple[Path, Sidecar]:
         """Give the finished clip its name; returns its path and the sidecar's content.
 
         Raises:
-            ClipFailed: no frame could be had, or the disk refuses.
+            NoSpace: the disk is full; nothing is left behind.
+            ClipFailed: no frame could be had, or the disk refuses; nothing is left behind.
         """
-        if self._failure:
-            raise ClipFailed(self._failure)
-        delivered = self.timeline.delivered
-        if self._writer is None or self._first is None or delivered is None:
-            reasons = sorted({gap.reason for gap in self.timeline.gaps})
-            raise ClipFailed(f"no frame of the span is to be had: {', '.join(reasons)}")
         try:
-            self._writer.finish(delivered[1])
-            self._writer = None
-            sha256 = sha256_of(self._temporary)
-            path = self._final = self._final_path(self._first)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sync_dir(path.parent.parent)
-            sidecar = self._sidecar(self._first, delivered, path, sha256)
-            write_durably(path.with_suffix(".json"), json.dumps(sidecar, indent=1).encode() + b"\n")
-            publish(self._temporary, path)  # last: whoever finds the clip finds its sidecar
+            return self._save()
         except (OSError, MediaError) as error:
-            raise ClipFailed(f"cannot be written: {error}") from error
-        return path, sidecar
+            self.abort()
+            if isinstance(error, (NoSpace, ClipFailed)):
+                raise
+            kind = NoSpace if isinstance(error, OSError) and is_no_space(error) else ClipFailed
+            raise kind(f"cannot be written: {error}") from error
 
     def abort(self) -> None:
         """Leave nothing behind."""
         if self._writer is not None:
             self._writer.abort()
             self._writer = None
-        leftovers = [self._temporary]
+        self._close_journal()
+        clip_id = self.order.clip_id
+        delete([self._folder.part(clip_id), self._folder.journal(clip_id)])
         if self._final is not None:
-            leftovers += [self._final, self._final.with_suffix(".json")]
-        for path in leftovers:
-            with suppress(OSError):
-                path.unlink()
+            delete(files_of(self._final))
+
+    def leave(self) -> None:
+        """Let the next run go on from here."""
+        if self._writer is not None:
+            self._writer.leave()
+            self._writer = None
+        self._close_journal()
+
+    def _save(self) -> tuple[Path, Sidecar]:
+        if self._failure is not None:
+            raise self._failure
+        delivered = self.timeline.delivered
+        if self._writer is None or delivered is None:
+            reasons = sorted({gap.reason for gap in self.timeline.gaps})
+            raise ClipFailed(f"no frame of the span is to be had: {', '.join(reasons)}")
+        self._writer.finish(delivered[1])
+        self._writer = None
+        first, last = self._taken
+        part = self._folder.part(self.order.clip_id)
+        path = self._final = self._folder.final(self.order, first)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sync_dir(path.parent.parent)
+        made = make_sidecar(self.order, self.timeline, (first, last), self._size, self.origin_ns)
+        sidecar = with_file(made, part, path, "mjpeg")
+        poster = path.with_suffix(POSTER_SUFFIX)
+        poster.write_bytes(self._poster)
+        write_sidecar(sidecar, path)
+        publish(part, path)  # last: whoever finds the clip finds its sidecar
+        self._close_journal()
+        delete([self._folder.journal(self.order.clip_id)])
+        return path, sidecar
+
+    def _is_all_in_ring(self) -> bool:
+        """Whether nothing would be lost by beginning anew."""
+        return not self._taken or can_read(self._reader, self._taken[0])
 
     def _take(self, shown: Shown | None) -> None:
-        if shown is None or self._failure:
-            return
-        payload = next((p for p in shown.header.payloads if p.kind == "jpeg"), None)
-        if payload is None:
-            self.timeline.lost(shown, "not_received")
+        if shown is None or self._failure is not None:
             return
         try:
-            self._write(self._reader.read(payload), shown.header)
+            self._write(self._picture(shown.header), shown)
         except Evicted:
-            self.timeline.lost(shown, "evicted")
+            self._lose(shown, "evicted")
         except DamagedJpeg as error:
             log.warning("%s: %s", shown.header, error)
-            self.timeline.lost(shown, "not_received")
-        except (OSError, MediaError) as error:
-            self._failure = f"cannot be written: {error}"
-        else:
-            self.timeline.taken(shown)
+            self._lose(shown, "not_received")
+        except OtherSize:
+            self._end_before(shown)
+        except OSError as error:
+            self._failure = (NoSpace if is_no_space(error) else ClipFailed)(f"cannot be written: {error}")
+        except MediaError as error:
+            self._failure = error if isinstance(error, NoSpace) else ClipFailed(f"cannot be written: {error}")
 
-    def _write(self, picture: bytes, header: FrameHeader) -> None:
-        if self._writer is None:
-            self._temporary.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = MjpegMp4Writer(self._temporary, width=header.width, height=header.height)
+    def _picture(self, header: FrameHeader) -> bytes:
+        if self._salvage is not None:
+            with suppress(Evicted):
+                return self._salvage.read(header)
+        payload = next((p for p in header.payloads if p.kind == "jpeg"), None)
+        if payload is None:
+            raise DamagedJpeg("it has no JPEG")
+        return self._reader.read(payload)
+
+    def _write(self, picture: bytes, shown: Shown) -> None:
+        header = shown.header
+        if self._writer is None or self._journal is None:
+            self._folder.unfinished.mkdir(parents=True, exist_ok=True)
+            part = self._folder.part(self.order.clip_id)
+            self._size = width, height = jpegs.size(picture)
+            self._writer = MjpegMp4Writer(part, width=width, height=height)
+            self._journal = Journal(self._folder.journal(self.order.clip_id))
+        offset = self._writer.next_offset
         self._writer.add(picture, header.t_ns)
-        self._first = self._first or header
+        self._journal.add(Entry(header, offset, len(picture)))
+        self.timeline.taken(shown)
+        self._taken = [*self._taken[:1], header] if self._taken else [header, header]
+        if not self._poster or header.frame_id == self.order.triggers[0].frame_id:
+            self._poster = picture
 
-    def _final_path(self, first: FrameHeader) -> Path:
-        """A folder per UTC day of the first frame; the id makes the name unique, the rest is for people."""
-        when = rfc3339(first.wall_ns)
-        day, clock = when[:10], when[11:19].replace(":", "")
-        name = f"{self.trig.stream}_{day.replace('-', '')}T{clock}Z_{self.trig.label}_{self.trig.trig_id}.mp4"
-        return self._clips_dir / day / name
+    def _lose(self, shown: Shown, reason: GapReason) -> None:
+        self.timeline.lost(shown, reason)
+        if self._journal is not None:
+            with suppress(OSError):  # the next picture says that the disk is full
+                self._journal.add(Entry(shown.header))
 
-    def _sidecar(self, first: FrameHeader, delivered: tuple[int, int], path: Path, sha256: str) -> dict[str, Any]:
-        timeline = self.timeline
-        return {
-            "schema": SIDECAR_SCHEMA,
-            "clip": path.name,
-            "sha256": sha256,
-            "format": "mjpeg",
-            "stream": self.trig.stream,
-            "epoch": self.trig.epoch,
-            "triggers": [msgspec.to_builtins(self.trig)],
-            "asked": [timeline.start_ns, timeline.end_ns],
-            "delivered": list(delivered),
-            "frames": timeline.frames,
-            "first_frame_id": first.frame_id,
-            "gaps": [{"from": gap.from_ns, "to": gap.to_ns, "reason": gap.reason} for gap in timeline.gaps],
-            "first_frame_wall_ns": first.wall_ns,
-            "first_frame_utc": rfc3339(first.wall_ns),
-        }
+    def _end_before(self, shown: Shown) -> None:
+        """The clip ends where pictures have another size: at this frame, of which it holds nothing."""
+        self.resized_at = shown.header
+        self.timeline.end_at(shown.header.t_ns, "size_change")
+
+    def _close_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
 
 
-def temporary_path(clips_dir: Path, trig_id: str) -> Path:
-    """Where a clip is written before it has its name; on the same file system, so that the rename is atomic."""
-    return clips_dir / ".recording" / f"{trig_id}.mp4{TEMPORARY_SUFFIX}"
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def find_saved(clips_dir: Path, trig: Trig) -> tuple[Path, dict[str, Any]] | None:
-    """The clip and sidecar of a trigger, should they be on disk already: the ledger may not have heard of it."""
-    for path in clips_dir.glob(f"*/*_{trig.trig_id}.mp4"):
+def find_saved(folder: ClipFolder, order: ClipOrder) -> tuple[Path, Sidecar] | None:
+    """The clip and sidecar of an order, should they be on disk already: the ledger may not have heard of it."""
+    for path in folder.named(order.clip_id):
         try:
-            return path, json.loads(path.with_suffix(".json").read_bytes())
+            return path, read_sidecar(path)
         except (OSError, ValueError) as error:
             log.warning("%s has no readable sidecar (%s): it is made again", path, error)
+            delete(files_of(path))
+    delete(folder.companions(order.clip_id))
     return None

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from visualbase.clip import GapReason
 from visualbase.ring import RingReader
+from visualpath.clip.files import ClipFolder
 from visualpath.clip.index import FrameIndex
-from visualpath.clip.recording import ClipFailed, Recording
+from visualpath.clip.journal import Salvage
+from visualpath.clip.order import ClipOrder
+from visualpath.clip.recording import Recording
 from visualpath.runtime.config import ClipConfig
 from visualpath_protocol.clock import NS_PER_S
-from visualpath_protocol.messages import FrameHeader, StreamState, Trig
+from visualpath_protocol.messages import FrameHeader, StreamState
 
 DEFAULT_FPS = 25.0
 MAX_RECORDINGS = 16
@@ -25,11 +28,11 @@ class ClipStream:
     `stall_timeout` of monotonic time after the last frame.
     """
 
-    def __init__(self, name: str, ring_dir: Path, ring_length_ns: int, config: ClipConfig, clips_dir: Path) -> None:
+    def __init__(self, name: str, ring_dir: Path, ring_length_ns: int, config: ClipConfig, folder: ClipFolder) -> None:
         self.name = name
         self.recordings: list[Recording] = []
         self._config = config
-        self._clips_dir = clips_dir
+        self._folder = folder
         self._reader = RingReader(ring_dir, name)
         self._index = FrameIndex(self._reader, ring_length_ns)
         self._index.catch_up()
@@ -42,27 +45,43 @@ class ClipStream:
         """Records of the ring whose bytes made no sense."""
         return self._reader.damaged_records
 
-    def start(self, trig: Trig, now: int) -> list[Recording]:
-        """Begin a trigger's clip with what the ring holds; returns it if it is complete already.
+    @property
+    def is_full(self) -> bool:
+        """Whether no further clip can be begun at present."""
+        return len(self.recordings) >= MAX_RECORDINGS
 
-        Raises:
-            ClipFailed: too many clips of this stream are being recorded.
-        """
-        if len(self.recordings) >= MAX_RECORDINGS:
-            raise ClipFailed(f"{MAX_RECORDINGS} clips of this stream are being recorded already: raise the cooldown")
-        fps = self._state.fps if self._state and self._state.fps else DEFAULT_FPS
-        span = trig.t_start_ns - self._config.pre_ns, trig.t_end_ns + self._config.post_ns
-        recording = Recording(trig, span, round(NS_PER_S / fps), self._reader, self._clips_dir)
-        try:
-            for header in self._index.frames_from(trig.epoch, span[0]):
-                if recording.feed(header):
-                    return [recording]
-        except BaseException:
-            recording.abort()
-            raise
+    def start(self, order: ClipOrder, now: int) -> list[Recording]:
+        """Begin a clip with what an earlier run and the ring hold; returns it if it is complete already."""
+        recording = Recording(order, self._frame_ns(), self._reader, self._folder)
+        recording.origin_ns = self._origin_ns(order.epoch)
+        last = recording.resume(Salvage(self._folder, order.clip_id))
+        for header in self._index.frames_from(order.epoch, order.asked[0]):
+            if recording.is_over:
+                break
+            if last is None or header.frame_id > last.frame_id:
+                recording.feed(header, "evicted" if last is not None else "not_received")
+                last = None
+        if recording.is_over:
+            return [recording]
         self.recordings.append(recording)
         self._heard_ns = self._heard_ns or now
         return self._close_if_over()
+
+    def extend(self, order: ClipOrder, now: int) -> list[Recording]:
+        """More is asked of a clip that is being recorded; returns what is complete with that."""
+        for recording in self.recordings:
+            if recording.order.clip_id == order.clip_id and not recording.extend(order):
+                recording.abort()
+                self._drop([recording])
+                return self.start(order, now)
+        return []
+
+    def bytes_of(self, order: ClipOrder) -> int | None:
+        """How large the pictures are that a clip could have; None if there are none, and none can come."""
+        size_bytes = self._index.bytes_of(order.epoch, order.asked)
+        last = self._index.last
+        is_past = last is not None and (last.epoch, last.t_ns) > (order.epoch, order.asked[1])
+        return 0 if size_bytes is None and not is_past else size_bytes
 
     def frame(self, header: FrameHeader, now: int) -> list[Recording]:
         """A frame was announced; returns the recordings that are complete."""
@@ -72,8 +91,8 @@ class ClipStream:
     def _feed(self, headers: list[FrameHeader]) -> list[Recording]:
         done: list[Recording] = []
         for fresh in headers:
-            done += self._close((r for r in self.recordings if r.trig.epoch < fresh.epoch), "epoch_change")
-            ready = [r for r in self.recordings if r.trig.epoch == fresh.epoch and r.feed(fresh)]
+            done += self._close((r for r in self.recordings if r.order.epoch < fresh.epoch), "epoch_change")
+            ready = [r for r in self.recordings if r.order.epoch == fresh.epoch and r.feed(fresh)]
             self._drop(ready)
             done += ready
         return done
@@ -81,6 +100,9 @@ class ClipStream:
     def state(self, state: StreamState) -> list[Recording]:
         """The frame daemon says how the stream is; returns the recordings that this completes."""
         self._state = state
+        for recording in self.recordings:
+            if recording.order.epoch == state.epoch:
+                recording.origin_ns = state.origin_ns
         caught_up: list[Recording] = []
         if self._ring_may_hold_more(state):
             self._caught_up_to = state.epoch, state.last_frame_id
@@ -108,17 +130,24 @@ class ClipStream:
         return self._heard_ns + self._config.stall_timeout_ns
 
     def stop(self) -> None:
-        """Leave the unfinished recordings to the next run: their rows say so."""
+        """Leave the unfinished recordings to the next run: their rows and journals say so."""
         for recording in self.recordings:
-            recording.abort()
+            recording.leave()
         self._reader.close()
+
+    def _frame_ns(self) -> int:
+        fps = self._state.fps if self._state and self._state.fps else DEFAULT_FPS
+        return round(NS_PER_S / fps)
+
+    def _origin_ns(self, epoch: int) -> int | None:
+        return self._state.origin_ns if self._state and self._state.epoch == epoch else None
 
     def _close_if_over(self) -> list[Recording]:
         state, last = self._state, self._index.last
         epoch = max(state.epoch if state else 0, last.epoch if last else 0)
-        over = self._close((r for r in self.recordings if r.trig.epoch < epoch), "epoch_change")
+        over = self._close((r for r in self.recordings if r.order.epoch < epoch), "epoch_change")
         if state and last and state.state == "ended" and _same_frame(state, last):
-            over += self._close((r for r in self.recordings if r.trig.epoch == epoch), "after_end")
+            over += self._close((r for r in self.recordings if r.order.epoch == epoch), "after_end")
         return over
 
     def _close(self, recordings: Iterable[Recording], reason: GapReason) -> list[Recording]:

@@ -15,6 +15,7 @@ PREFIX = "visualpath_"
 COUNTERS = {
     "acked.RESULT": ("acks_total", "Answers of clip to TRIGs."),
     "clips.STATE": ("clips_total", "Clips that were saved, and moments without one."),
+    "deferred.KIND": ("deferred_total", "TRIGs not taken yet, for want of room; they come again."),
     "dropped.REASON": ("dropped_total", "What was dropped; which things these are, the reason tells."),
     "failed.REASON": ("failed_total", "What failed: attempts or frames, as the reason tells."),
     "frames": ("frames_total", "Frames published, or heard of."),
@@ -35,6 +36,9 @@ COUNTERS = {
     "skips.SOURCE": ("skips_total", "Frames that a source announced as left out."),
     "triggers": ("triggers_total", "Moments decided."),
     "triggers.RESULT": ("triggers_received_total", "TRIGs that came to clip."),
+    "h264.RESULT": ("h264_total", "Clips that became H.264, and those that cannot."),
+    "source.EVENT": ("source_events_total", "Times that a source has begun to give pictures, and that it was lost."),
+    "swept": ("swept_total", "Files deleted at the start that a crash had left."),
     "unreported.SOURCE": ("frames_unreported_total", "Frames of which a source said neither OBS nor SKIP."),
     "waiting.KIND": ("waiting_total", "Attempts to send while nobody was there."),
 }

@@ -1,34 +1,41 @@
 """The thread that reads the source and writes the ring.
 
-It hands each finished frame to the daemon's loop and never touches a socket.
+It owns what a source does not know: retry, pace, epochs. It hands each finished frame to the daemon's loop and never
+touches a socket.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
+import random
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from visualbase.errors import MediaError, RingFull, SourceError
-from visualbase.ring import RingWriter, newest_epoch
+from visualbase.address import shown
+from visualbase.errors import Disconnected, MediaError, SourceError, Stalled
 from visualbase.sources import open_source
 from visualbase.sources.base import Picture, Source, SourceInfo
-from visualpath.core.errors import StorageError
-from visualpath.frame.epochs import EpochFile
+from visualpath.frame.retry import Backoff
+from visualpath.frame.writer import FrameWriter
 from visualpath.runtime.config import Config, StreamConfig
 from visualpath.runtime.refusals import Refusals
-from visualpath_protocol.clock import NS_PER_S, mono_ns, wall_ns
+from visualpath_protocol.clock import NS_PER_S, mono_ns
 from visualpath_protocol.messages import FrameHeader
 
 log = logging.getLogger(__name__)
 
 HANDOVER_FRAMES = 32
-RETRY_FIRST_S = 1.0
-RETRY_MAX_S = 30.0
 PACE_SLACK_NS = NS_PER_S
+TELL_AGAIN_NS = 60 * NS_PER_S
+"""The same failure is logged again after so long; it is counted each time."""
+STUCK_AFTER_TIMEOUTS = 4
+"""Opening takes two at the worst, and hanging up one."""
+
+_DISCONNECTS: dict[type[MediaError], str] = {Disconnected: "ended", Stalled: "stalled"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ CaptureEvent = Opened | Captured | Ended | Failed
 
 
 class Capture(threading.Thread):
-    """Reads one source until it ends or `stop` is called; tries a failed source again with back-off.
+    """Reads one source until it ends or `stop` is called. A live source never ends: it is opened anew, with back-off.
 
     Args:
         name: of the stream.
@@ -78,23 +85,21 @@ class Capture(threading.Thread):
         self.go = threading.Event()
         """Set when the first frame may be published."""
         self.failure: BaseException | None = None
-        self._stream = name
+        self.writer = FrameWriter(name, config, refusals)
         self._config: StreamConfig = config.streams[name]
-        self._ring_config = config.ring
-        self._ring_dir = config.ring_dir
-        self._epochs = EpochFile(config.state_dir / f"frame-{name}")
+        self._address = shown(self._config.source)
         self._refusals = refusals
         self._wake = wake
         self._stopping = threading.Event()
-        self._ring: RingWriter | None = None
+        self._run_began_ns: int | None = None  # the first picture since the source was opened
+        self._blocked_since_ns: int | None = None
+        self._told = ""
+        self._tell_again_ns = 0
 
-    def ring_counters(self) -> dict[str, int]:
-        """What the ring's writer has counted in the present epoch. For any thread."""
-        return dict(self._ring.counters) if self._ring is not None else {}
-
-    def ring_held(self) -> tuple[int, int]:
-        """What the ring holds now: bytes, and ns of event time of the present epoch. For any thread."""
-        return self._ring.held() if self._ring is not None else (0, 0)
+    def stuck(self, now: int) -> bool:
+        """Whether the source has kept the thread for longer than its timeouts allow. For any thread."""
+        since = self._blocked_since_ns
+        return since is not None and now - since > STUCK_AFTER_TIMEOUTS * self._config.timeout_ns
 
     def stop(self) -> None:
         """End soon, wherever the thread is, and wait for it."""
@@ -114,101 +119,106 @@ class Capture(threading.Thread):
             self._wake()
 
     def _run(self) -> None:
-        """A source that cannot be opened is tried again; one that was read and is not live has had its turn."""
-        retry_s = RETRY_FIRST_S
+        """What cannot be opened, or is live, is opened again; what was read and is not live has had its turn."""
+        backoff = Backoff(random.random)
         while not self._stopping.is_set():
+            self._run_began_ns = None
             try:
                 reason = self._read_once()
             except MediaError as error:
-                self._refusals.add("failed.source", f"{error}; trying again in {retry_s:.0f} s")
+                if self._run_began_ns is not None:
+                    backoff.ran(mono_ns() - self._run_began_ns)
+                self._tell(error)
                 self._put(Failed(str(error)))
+                self._stopping.wait(backoff.wait_s(error))
             else:
                 self._put(Ended(reason))
                 return
-            self._stopping.wait(retry_s)
-            retry_s = min(retry_s * 2, RETRY_MAX_S)
+
+    def _tell(self, error: MediaError) -> None:
+        """Count the failure; log it unless that was done a moment ago."""
+        counters, now = self._refusals.counters, mono_ns()
+        if self._run_began_ns is not None:
+            counters[f"source.disconnects.{_DISCONNECTS.get(type(error), 'failed')}"] += 1
+            log.warning("lost after %.1f s: %s; trying again", (now - self._run_began_ns) / NS_PER_S, error)
+        elif str(error) != self._told or now >= self._tell_again_ns:
+            self._refusals.add("failed.source", f"{error}; trying again")
+            self._told, self._tell_again_ns = str(error), now + TELL_AGAIN_NS
+        else:
+            counters["failed.source"] += 1
 
     def _read_once(self) -> str:
         """Read the source to its end; returns why that came early, "" if it did not.
 
         Raises:
-            MediaError: it cannot be opened.
+            MediaError: it cannot be opened; or it is live, and is so no longer.
         """
-        with open_source(self._config.source, loop=self._config.loop, jpeg_quality=self._config.jpeg_quality) as source:
-            epoch, ring = self._new_epoch()
-            log.info(
-                "epoch %d: %s, %dx%d at %.3g fps", epoch, self._config.source, source.info.width, source.info.height,
-                source.info.fps,
-            )  # fmt: skip
-            with ring:
-                self._ring = ring
-                self._put(Opened(epoch, source.info))
-                self.go.wait()
-                try:
-                    self._publish_all(source, ring, epoch)
-                except SourceError as error:
-                    self._refusals.add("failed.source", error)
-                    return str(error)
+        with self._at_the_source():
+            source = open_source(
+                self._config.source,
+                loop=self._config.loop,
+                jpeg_quality=self._config.jpeg_quality,
+                timeout_ns=self._config.timeout_ns,
+            )
+        try:
+            self._publish_all(source)
+            if source.live and not self._stopping.is_set():
+                raise Disconnected(self._config.source, "the stream has ended", "look after whoever sends it")
+        except SourceError as error:
+            if source.live:
+                raise
+            self._refusals.add("failed.source", error)
+            return str(error)
+        finally:
+            self.writer.end()
+            with self._at_the_source():
+                source.close()
         return ""
 
-    def _new_epoch(self) -> tuple[int, RingWriter]:
-        """The next epoch's number, and the ring to write it into.
-
-        Raises:
-            StorageError: the state or ring directory cannot be used.
-            ConfigError: the stored epoch is damaged.
-        """
-        try:
-            epoch = self._epochs.next(newest_epoch(self._ring_dir, self._stream))
-            return epoch, RingWriter(
-                self._ring_dir,
-                self._stream,
-                epoch,
-                max_seconds=self._ring_config.length_ns / NS_PER_S,
-                max_bytes=self._ring_config.max_bytes,
-            )
-        except OSError as error:
-            raise StorageError(f"cannot use the ring's directory {self._ring_dir}: {error.strerror}") from error
-
-    def _publish_all(self, source: Source, ring: RingWriter, epoch: int) -> None:
-        pacer = _Pacer(self._stopping) if self._config.pace == "realtime" else None
+    def _publish_all(self, source: Source) -> None:
+        if source.live:
+            self.go.set()  # it does not wait for anybody
+        pacer = _Pacer(self._stopping) if self._config.pace == "realtime" and not source.live else None
         dropped: Counter[str] = Counter()
-        for frame_id, picture in enumerate(source.pictures()):
+        for picture in self._pictures(source):
+            if not self.writer.fits(picture):
+                self._begin_epoch(picture, source)
             if pacer is not None:
                 pacer.wait_for(picture.t_ns)
             if self._stopping.is_set():
                 return
-            self._write(ring, self._header(epoch, frame_id, picture), picture.jpeg)
+            header = self.writer.write(picture, live=source.live)
+            if header is not None:
+                self._put(Captured(header, picture.jpeg))
             self._report_dropped(source, dropped)
         self._report_dropped(source, dropped)
+
+    def _pictures(self, source: Source) -> Iterator[Picture]:
+        """The pictures of the source; while it is asked for the next one, that is known to `stuck`."""
+        pictures = source.pictures()
+        while True:
+            with self._at_the_source():
+                picture = next(pictures, None)
+            if picture is None:
+                return
+            yield picture
+
+    def _begin_epoch(self, first: Picture, source: Source) -> None:
+        epoch, info = self.writer.begin(first, source)
+        log.info("epoch %d: %s, %dx%d at %.3g fps", epoch, self._address, info.width, info.height, info.fps)
+        if self._run_began_ns is None:
+            self._run_began_ns = mono_ns()
+            self._refusals.counters["source.connects"] += 1
+            self._told = ""
+        self._put(Opened(epoch, info))
+        self.go.wait()
 
     def _report_dropped(self, source: Source, before: Counter[str]) -> None:
         """Count what the source has lost since the last look."""
         for reason, times in source.dropped.items():
             if times > before[reason]:
-                self._refusals.add(f"dropped.source.{reason}", self._config.source, times - before[reason])
+                self._refusals.add(f"dropped.source.{reason}", self._address, times - before[reason])
                 before[reason] = times
-
-    def _write(self, ring: RingWriter, header: FrameHeader, jpeg: bytes) -> None:
-        try:
-            header = ring.append(header, jpeg)
-        except RingFull as error:
-            self._refusals.add("dropped.ring_full", error)
-        else:
-            self._put(Captured(header, jpeg))
-
-    def _header(self, epoch: int, frame_id: int, picture: Picture) -> FrameHeader:
-        return FrameHeader(
-            stream=self._stream,
-            epoch=epoch,
-            frame_id=frame_id,
-            t_ns=picture.t_ns,
-            wall_ns=wall_ns(),
-            mono_ns=mono_ns(),
-            width=picture.width,
-            height=picture.height,
-            payloads=[],
-        )
 
     def _put(self, event: CaptureEvent) -> None:
         """Hand over; a loop that is behind slows a file down."""
@@ -219,6 +229,14 @@ class Capture(threading.Thread):
                 continue
             self._wake()
             return
+
+    @contextmanager
+    def _at_the_source(self) -> Iterator[None]:
+        self._blocked_since_ns = mono_ns()
+        try:
+            yield
+        finally:
+            self._blocked_since_ns = None
 
 
 class _Pacer:

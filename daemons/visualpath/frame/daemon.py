@@ -51,6 +51,7 @@ class FrameDaemon:
         self._ready_deadline_ns = mono_ns() + self._config.ready_timeout_ns
         self._capture = Capture(stream, service.config, service.refusals, service.loop.wake)
         service.status = self._status
+        service.working = lambda: not self._capture.stuck(mono_ns())
         service.loop.watch(self._headers, lambda parts: self._count(parts, HEADERS))
         service.loop.watch(self._frames, lambda parts: self._count(parts, FRAMES))
         service.loop.on_tick(self._on_tick)
@@ -117,7 +118,10 @@ class FrameDaemon:
         elif isinstance(event, Ended):
             log.info("end of stream after %d frames", self._service.counters["frames"])
             self._change_state("ended", event.reason)
-        elif isinstance(event, Failed):
+        elif isinstance(event, Failed) and (self._state.state, self._state.reason) != (
+            "stalled",
+            event.reason[:TEXT_MAX],
+        ):
             self._change_state("stalled", event.reason)
 
     def _publish_frame(self, captured: Captured) -> None:
@@ -158,7 +162,7 @@ class FrameDaemon:
         self._service.counters["jpeg_bytes_sent"] += 0  # shown even while nobody has asked for pictures
         now = mono_ns()
         last = self._last_frame
-        ring_bytes, ring_ns = self._capture.ring_held()
+        ring_bytes, ring_ns = self._capture.writer.held()
         return {
             "stream": msgspec.to_builtins(self._state),
             "measured": {
@@ -169,7 +173,7 @@ class FrameDaemon:
                 "bytes": ring_bytes,
                 "held_ns": ring_ns,
                 "max_bytes": int(self._service.config.ring.max_bytes),
-                **self._capture.ring_counters(),
+                **self._capture.writer.counters(),
             },
             "subscribers": {
                 "headers": self._subscribers[self._header_topic],

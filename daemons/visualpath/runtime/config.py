@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Meta, field
 
+from visualbase.address import SCHEMES
 from visualpath.core.errors import ConfigError, RuleError
 from visualpath.core.rules import RuleConfig
 from visualpath.core.units import Duration, Size, decode_quantity
@@ -30,6 +31,8 @@ PRESET_WINDOWS_NS = {
     "low_latency": Duration(50_000_000),
 }
 
+MIN_TIMEOUT_NS = 100_000_000
+
 RECORD_MIN_BYTES = 8 << 20
 """A file is an eighth of it, and must take the largest OBS."""
 
@@ -42,14 +45,16 @@ class StreamConfig(_Section, frozen=True):
     """One camera or file.
 
     Attributes:
-        source: path of a video file.
-        pace: realtime (as the time stamps say) or fast (as fast as it can be read).
-        loop: begin again at the end, on the same time line.
+        source: path of a video file or a folder of pictures, or an address: see `visualbase.sources`.
+        timeout_ns: of a live source: how long to wait for the connection, and for the next picture.
+        pace: realtime (as the time stamps say) or fast (as fast as it can be read); a live source has its own.
+        loop: begin again at the end, on the same time line; a live source has none.
         jpeg_quality: of the frames in the ring, 1 to 100.
         ready_timeout_ns: hold the first frame until every configured consumer has subscribed, at most this long.
     """
 
     source: str
+    timeout_ns: Duration = field(default=Duration(5_000_000_000), name="timeout")
     pace: Literal["realtime", "fast"] = "realtime"
     loop: bool = False
     jpeg_quality: Annotated[int, Meta(ge=1, le=100)] = 85
@@ -57,11 +62,16 @@ class StreamConfig(_Section, frozen=True):
 
 
 class RingConfig(_Section, frozen=True):
-    """The ring of recent frames, per stream: how long and how large at most; it wants a tmpfs."""
+    """The ring of recent frames, per stream: how long and how large at most; it wants a tmpfs.
+
+    Attributes:
+        total_bytes: what the rings of all streams may take together; 0: what they come to.
+    """
 
     dir: str = ""
     length_ns: Duration = field(default=Duration(30_000_000_000), name="length")
     max_bytes: Size = field(default=Size(256 << 20), name="size")
+    total_bytes: Size = field(default=Size(0), name="total")
 
 
 class FusionConfig(_Section, frozen=True):
@@ -94,12 +104,29 @@ class FusionConfig(_Section, frozen=True):
 
 
 class ClipConfig(_Section, frozen=True):
-    """Clips: where they go, how much before and after the moment, and when a silent stream ends one."""
+    """Clips.
+
+    Attributes:
+        dir: where they go.
+        pre_ns: how much before the moment.
+        post_ns: how much after it.
+        stall_timeout_ns: a clip is closed when its stream has been silent for so long.
+        max_length_ns: triggers that overlap share a clip, which is made no longer than this by joining.
+        format: mjpeg, the frames as they were; or h264, which takes their place in the background.
+        quota_bytes: all clips together; the oldest are deleted. 0: no bound.
+        min_free_bytes: to be left on their disk, of which it is at most a tenth; the oldest are deleted. 0: no bound.
+        retention_ns: how old a clip may become. 0: for ever.
+    """
 
     dir: str = "clips"
     pre_ns: Duration = field(default=Duration(5_000_000_000), name="pre")
     post_ns: Duration = field(default=Duration(5_000_000_000), name="post")
     stall_timeout_ns: Duration = field(default=Duration(5_000_000_000), name="stall_timeout")
+    max_length_ns: Duration = field(default=Duration(60_000_000_000), name="max_length")
+    format: Literal["mjpeg", "h264"] = "h264"
+    quota_bytes: Size = field(default=Size(0), name="quota")
+    min_free_bytes: Size = field(default=Size(1 << 30), name="min_free")
+    retention_ns: Duration = field(default=Duration(0), name="retention")
 
 
 class LogConfig(_Section, frozen=True):
@@ -262,7 +289,7 @@ def _convert(source: YamlSource, value: Any, kind: type[S], key: Key) -> S:
             place = (*place, unknown[1])
             message = "unknown key" + nearest(unknown[1], _all_keys())
         elif message.startswith("Invalid enum value"):
-            message += f"; write {' or '.join(_choices(str(place[-1])))}"
+            message += f"; write {' or '.join(_choices(place))}"
         raise source.error(place, message) from None
 
 
@@ -275,9 +302,11 @@ def _all_keys() -> set[str]:
     return {f.encode_name for f in _all_fields()}
 
 
-def _choices(key: str) -> tuple[str, ...]:
-    """What may stand at a key that has a list of values."""
-    types = (f.type for f in _all_fields() if f.encode_name == key)
+def _choices(place: Key) -> tuple[str, ...]:
+    """What may stand at a key that has a list of values. Sections have keys of the same name: its own counts first."""
+    section = next((f.type for f in msgspec.structs.fields(_Root) if f.encode_name == place[0]), None)
+    own = msgspec.structs.fields(section) if isinstance(section, type) and issubclass(section, _Section) else ()
+    types = (f.type for f in (*own, *_all_fields()) if f.encode_name == place[-1])
     return next((get_args(kind) for kind in types if get_origin(kind) is Literal), ())
 
 
@@ -285,16 +314,31 @@ def _check(config: Config, source: YamlSource) -> None:
     """What no single key can say about itself."""
     if not config.streams:
         raise ConfigError(f"{source.path}: no streams: name at least one under `streams:`")
+    for name, stream in config.streams.items():
+        _check_stream(stream, ("streams", name), source)
     needed_ns = config.clip.pre_ns + config.clip.post_ns
     if config.ring.length_ns <= needed_ns:
         raise source.error(
             ("ring", "length"),
             f"{config.ring.length_ns / 1e9:g} s must exceed a clip's pre + post, {needed_ns / 1e9:g} s: make it longer",
         )
+    rings_bytes = config.ring.max_bytes * len(config.streams)
+    if 0 < config.ring.total_bytes < rings_bytes:
+        message = f"{config.ring.total_bytes} bytes are less than size x {len(config.streams)} streams, {rings_bytes}"
+        raise source.error(("ring", "total"), f"{message}: make it larger, or size smaller")
     if config.record.max_bytes < RECORD_MIN_BYTES:
         raise source.error(("record", "size"), "must be at least 8MiB; `enabled: false` keeps nothing")
     _check_rules(config, source)
     _check_endpoints(config, source)
+
+
+def _check_stream(stream: StreamConfig, place: Key, source: YamlSource) -> None:
+    scheme = re.match(r"([a-z0-9+]{2,}):(//?)", stream.source, re.IGNORECASE)
+    if scheme is not None and (scheme[1] not in SCHEMES or scheme[2] == "/"):  # the rest may hold a password
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise source.error((*place, "source"), f"nothing reads {scheme[0]}...; give a path or one of {known}")
+    if stream.timeout_ns < MIN_TIMEOUT_NS:
+        raise source.error((*place, "timeout"), "must be at least 100ms")
 
 
 def _check_rules(config: Config, source: YamlSource) -> None:

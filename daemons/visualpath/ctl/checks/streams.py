@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from visualbase.address import shown
 from visualbase.errors import MediaError
 from visualbase.sources import open_source
 from visualpath.ctl.checks.finding import Examined, Findings, ok, problem, warning
@@ -22,11 +23,11 @@ def check_sources(examined: Examined) -> Findings:
     """Each source can be opened and has a picture format."""
     for name, stream in examined.config.streams.items():
         try:
-            with open_source(stream.source) as source:
+            with open_source(stream.source, timeout_ns=stream.timeout_ns) as source:
                 info = source.info
         except MediaError as error:
             yield problem(f"stream {name!r}: {error}", f"mend streams.{name}.source in {examined.config.path}")
         except ImportError as error:
             yield warning(f"stream {name!r}: not tried ({error})", "run vpctl of the venv core")
         else:
-            yield ok(f"stream {name!r}: {stream.source}, {info.width}x{info.height} at {info.fps:.3g} fps")
+            yield ok(f"stream {name!r}: {shown(stream.source)}, {info.width}x{info.height} at {info.fps:.3g} fps")

@@ -1,0 +1,1 @@
+"""How a span is cut out of a file: what `visualbase.extract` is made of."""
