@@ -183,6 +183,13 @@ def test_a_span_of_no_length_is_the_frame_shown_then(video, tmp_path):
     assert numbers(saved) == [30]
 
 
+def test_keyframes_of_the_source_are_not_forced_upon_the_clip(tmp_path):
+    path = write_numbered(tmp_path / "a.avi", RATES["10 fps"], {}, codec="mjpeg", rate=10)
+    _, saved = cut(path, S, 3 * S, "exact", tmp_path)
+    with av.open(str(saved)) as container:
+        assert sum(packet.is_keyframe for packet in container.demux(video=0)) == 1
+
+
 @pytest.mark.parametrize("suffix", ["mkv", "ts", "avi", "h264"])
 def test_exact_is_exact_in_other_containers_too(tmp_path, suffix):
     path = write_numbered(tmp_path / f"a.{suffix}", RATES["30 fps"], NO_B)
@@ -353,6 +360,14 @@ def test_sound_is_that_of_the_pictures(tmp_path, mode):
     length = (clip.delivered.to_ns - clip.delivered.from_ns) / S
     assert clip.sound == "kept"
     assert sound_span(saved) == (pytest.approx(0.011, abs=0.011), pytest.approx(length - 0.011, abs=0.011))
+
+
+@pytest.mark.parametrize("mode", ["exact", "copy"])
+def test_sound_that_lies_behind_the_pictures_in_the_file_is_found(tmp_path, mode):
+    path = write_numbered(tmp_path / "a.mkv", RATES["30 fps"], sound="aac", muxer={"max_interleave_delta": "1"})
+    clip, saved = cut(path, 2_410 * MS, 2_800 * MS, mode, tmp_path)
+    length = (clip.delivered.to_ns - clip.delivered.from_ns) / S
+    assert sound_span(saved) == (pytest.approx(0.011, abs=0.012), pytest.approx(length - 0.011, abs=0.012))
 
 
 def test_sound_that_no_mp4_holds_is_left_out_and_told(tmp_path):
