@@ -5,26 +5,14 @@ import re
 
 import msgspec
 import pytest
+from around_fusion import CONFIG, EPOCH, World
 
 from visualpath.core.errors import RecordError
 from visualpath.process.record import RecordReader, files_at, pack
 from visualpath.process.replay import Replay
 from visualpath.runtime.config import load_config
 from visualpath_protocol.codec import encode
-from visualpath_protocol.messages import Obs, ObservationBody, Ping, StreamState, Trig
-from visualpath_protocol.sockets import HEADERS, OBSERVATIONS, TRIGGERS, topic
-
-MS = 1_000_000
-EPOCH = 5
-CONFIG = """
-streams: {cam1: {source: a.mp4}}
-extractors: {face: {}, text: {}}
-fusion:
-  window: 20s
-  idle_timeout: 20s
-  rules:
-    - {label: smile, when: {all: [face.count >= 1, text.count >= 1]}, for: 200ms, cooldown: 1s}
-"""
+from visualpath_protocol.messages import Obs, Ping, Trig
 
 
 @pytest.fixture
@@ -32,43 +20,26 @@ def config(write_config):
     return write_config(CONFIG)
 
 
-class World:
-    """Frame daemon, two extractors and the clip daemon around a real fusion daemon."""
+@pytest.fixture
+def begin(links, start_daemon, ask, wait_for):
+    """Start a fusion daemon and what is around it, live in its epoch; returns both."""
 
-    def __init__(self, links, start_daemon, ask, config, wait_for):
-        self._headers = links.bind(HEADERS, "frame-cam1")
-        self._clip = links.bind(TRIGGERS, "clip")
-        self._daemon = start_daemon("fusion", config)
+    def begin(config):
+        daemon, world = start_daemon("fusion", config), World(links)
         for source in ("face", "text"):
             ping = Ping(source=source, instance="i1", streams=["cam1"], state="ready")
             ask("fusion", "register", msgspec.to_builtins(ping), timeout_ms=10_000)
-        self._obs = links.connect(OBSERVATIONS, "fusion")
-        assert self._headers.poll(10_000)
-        self._headers.recv()
-        state = StreamState(stream="cam1", epoch=EPOCH, state="live", fps=20.0)
-        self._headers.send_multipart([topic("cam1", "s"), encode(state)])
+        world.say_state(fps=20.0)
         wait_for(lambda: ask("fusion", "status")["streams"]["cam1"]["epoch"] == EPOCH)
+        return daemon, world
 
-    def play(self, frames):
-        for n in frames:
-            for source in ("face", "text"):
-                assert self._obs.poll(10_000, 2)
-                self._obs.send(encode(self._message(source, n)))
+    return begin
 
-    def _message(self, source, n):
-        body = ObservationBody(signals={"count": float(n >= 2)})
-        return Obs(
-            source=source, instance="i1", seq=n, stream="cam1", epoch=EPOCH, frame_id=n, t_ns=n * 50 * MS,
-            mono_ns=n * 50 * MS, observations=[body], bound_ns=n * 50 * MS,
-        )  # fmt: skip
 
-    def sent(self):
-        """The bytes of the next TRIG."""
-        assert self._clip.poll(10_000)
-        return self._clip.recv_multipart()[-1]
-
-    def kill(self):
-        self._daemon.kill()
+def play(world, frames):
+    for n in frames:
+        for source in ("face", "text"):
+            world.obs(source, n, float(n >= 2))
 
 
 def recorded(folder, kind):
@@ -86,14 +57,14 @@ def folder(config):
 
 
 @pytest.fixture
-def killed(links, start_daemon, ask, config, folder, wait_for):
+def killed(begin, config, folder, wait_for):
     """The bytes of the TRIG that was sent by a daemon that was killed a little later, in the midst of frames."""
-    world = World(links, start_daemon, ask, config, wait_for)
-    world.play(range(12))
+    daemon, world = begin(config)
+    play(world, range(12))
     sent = world.sent()
     wait_for(lambda: recorded(folder, Trig), timeout_s=2)
-    world.play(range(12, 20))
-    world.kill()
+    play(world, range(12, 20))
+    daemon.kill()
     return sent
 
 
@@ -103,9 +74,9 @@ def test_after_a_kill_the_record_replays_to_the_bytes_that_were_sent(killed, fol
     assert [each.body for each in replay.decided] == [killed]
 
 
-def test_everything_is_on_the_disk_after_two_tenths_of_a_second(links, start_daemon, ask, config, folder, wait_for):
-    world = World(links, start_daemon, ask, config, wait_for)
-    world.play(range(4))
+def test_everything_is_on_the_disk_after_two_tenths_of_a_second(begin, ask, config, folder, wait_for):
+    _, world = begin(config)
+    play(world, range(4))
     wait_for(lambda: ask("fusion", "status")["counters"].get("sets", 0) == 4)
     wait_for(lambda: len(recorded(folder, Obs)) == 8, timeout_s=1)
 
@@ -179,11 +150,11 @@ def test_without_a_record_there_is_nothing_to_replay(config, vpctl):
     assert "no record there" in result.stderr
 
 
-def test_a_daemon_that_is_told_not_to_records_nothing(links, start_daemon, ask, write_config, wait_for):
+def test_a_daemon_that_is_told_not_to_records_nothing(begin, write_config):
     config = write_config(CONFIG + "record: {enabled: false}\n")
-    world = World(links, start_daemon, ask, config, wait_for)
-    world.play(range(12))
-    world.sent()
+    _, world = begin(config)
+    play(world, range(12))
+    assert world.sent() is not None
     assert not load_config(config).record_dir.exists()
 
 

@@ -1,12 +1,14 @@
-"""What the tests of record, replay and explain share: a fusion daemon without its sockets."""
+"""What several tests share: a fusion daemon without its sockets (record, replay, explain), a bench for one stream."""
 
 from collections import Counter
 
 import pytest
+from stream_bench import Bench
 
-from visualpath.core.stream_fusion import SourceDown, Tick
-from visualpath.process import recorder
+from visualpath.core.stream_types import SourceDown, Tick
+from visualpath.process import record_writer
 from visualpath.process.decision import make_stream_fusion, setup_of
+from visualpath.process.recorder import Recorder
 from visualpath.runtime.config import load_config
 from visualpath.runtime.refusals import Refusals
 from visualpath_protocol.codec import encode
@@ -18,17 +20,16 @@ START = 5_000 * MS
 
 CONFIG = """
 streams: {cam1: {source: a.mp4}}
-extractors: {face: {}, text: {}}
-fusion:
-  rules:
-    - {label: smile, when: face.count >= 1, for: 200ms, cooldown: 1s}
+extractors: {face: %s, text: {}}
+fusion: {rules: [{%s}]}
 """
+RULE = "label: smile, when: face.count >= 1, for: 200ms, cooldown: 1s"
 
 
 class Scene:
     """Is fed as the daemon is, and records as it does. Times are event times in ms; a frame every 50 ms."""
 
-    def __init__(self, path, text=CONFIG, firings=None):
+    def __init__(self, path, text, firings=None):
         path.mkdir(exist_ok=True)
         yaml = path / "visualpath.yaml"
         yaml.write_text(text)
@@ -38,7 +39,7 @@ class Scene:
         self.seq = Counter()
         self.trigs = []
         firings = {stream: dict(firings or {}) for stream in self.config.streams}
-        self.recorder = recorder.Recorder(self.config, firings, Refusals(self.counters), START)
+        self.recorder = Recorder(self.config, firings, Refusals(self.counters), START)
         self.streams = {
             name: make_stream_fusion(self.config.fusion, name, setup_of(self.config, name), firings[name], START)
             for name in self.config.streams
@@ -106,12 +107,12 @@ class Scene:
 
 @pytest.fixture
 def make_scene(tmp_path, monkeypatch):
-    """Make a scene: `make_scene(config_text)`. The disk is written by `write` and at the end, not by time."""
-    monkeypatch.setattr(recorder, "WRITE_EVERY_S", 3600)
+    """Make a scene of one rule, with `more` sections. The disk is written by `write` and at the end, not by time."""
+    monkeypatch.setattr(record_writer, "WRITE_EVERY_S", 3600)
     made = []
 
-    def make(text=CONFIG, **options):
-        made.append(Scene(tmp_path / f"scene{len(made)}", text, **options))
+    def make(rule=RULE, face="{}", more="", **options):
+        made.append(Scene(tmp_path / f"scene{len(made)}", CONFIG % (face, rule) + more, **options))
         return made[-1]
 
     yield make
@@ -122,3 +123,11 @@ def make_scene(tmp_path, monkeypatch):
 @pytest.fixture
 def scene(make_scene):
     return make_scene()
+
+
+@pytest.fixture
+def bench():
+    bench = Bench()
+    bench.state()
+    bench.fusion.told.clear()
+    return bench

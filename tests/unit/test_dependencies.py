@@ -75,9 +75,10 @@ def test_a_frame_carries_what_its_dependency_saw():
     line = waiting()
     offered(line, 5)
     [task] = line.told(obs(5, conf=0.5))
-    assert task.seen == {
-        "face": [Observation(source="face", frame_id=5, t_ns=5, signals={"conf": 0.5}, data="d", metadata={"m": 1})]
-    }
+    expected = Observation(
+        source="face", frame_id=5, t_ns=5, signals={"conf": 0.5}, data="d", metadata={"m": 1}, timing={}
+    )
+    assert task.seen == {"face": [expected]}
 
 
 def test_an_observation_that_comes_before_its_frame_is_kept():

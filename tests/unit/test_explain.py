@@ -7,7 +7,7 @@ from visualpath.core.errors import RecordError
 from visualpath.core.fusion import BaseFusion, FrameObservations
 from visualpath.core.observation import Observation
 from visualpath.core.rules import RulesFusion
-from visualpath.core.stream_fusion import ByHand, Tick
+from visualpath.core.stream_types import ByHand, Tick
 from visualpath.process import witness
 from visualpath.process.explain import explain
 from visualpath.process.record import files_at
@@ -114,6 +114,18 @@ def live(scene):
     return scene
 
 
+@pytest.fixture
+def make_live(make_scene):
+    """Make a live scene of one rule."""
+
+    def make(rule):
+        scene = make_scene(rule)
+        scene.live("face", "text")
+        return scene
+
+    return make
+
+
 def test_a_moment_within_a_trigger_is_a_yes_with_its_id(live):
     live.faces(0, 10)
     (verdict,) = at(live, 100).rules
@@ -138,12 +150,8 @@ def test_a_hold_that_a_value_ended_is_told_with_its_length(live):
     assert why(live, 0) == why(live, 150) == expected
 
 
-def test_a_hold_that_ended_because_the_source_skipped_is_told_with_the_reason(make_scene):
-    scene = make_scene(
-        "streams: {cam1: {source: a}}\nextractors: {face: {}, text: {}}\n"
-        "fusion: {rules: [{label: smile, when: face.count >= 1, for: 600ms}]}\n"
-    )
-    scene.live("face", "text")
+def test_a_hold_that_ended_because_the_source_skipped_is_told_with_the_reason(make_live):
+    scene = make_live("label: smile, when: face.count >= 1, for: 600ms")
     scene.faces(0, 2)
     for frame_id in range(3, 11):
         scene.obs("text", frame_id)
@@ -156,23 +164,15 @@ def test_a_hold_that_ended_because_the_source_skipped_is_told_with_the_reason(ma
     assert why(scene, 100) == expected
 
 
-def test_a_hold_that_ended_while_no_frame_came_is_no_hold_of_the_next_frame(make_scene):
-    scene = make_scene(
-        "streams: {cam1: {source: a}}\nextractors: {face: {}, text: {}}\n"
-        "fusion: {rules: [{label: smile, when: face.count >= 1, for: 600ms}]}\n"
-    )
-    scene.live("face", "text")
+def test_a_hold_that_ended_while_no_frame_came_is_no_hold_of_the_next_frame(make_live):
+    scene = make_live("label: smile, when: face.count >= 1, for: 600ms")
     scene.faces(0, 2)
     scene.faces(12, 14)
     assert "became unknown at 0.400s (last seen on frame #2)" in why(scene, 100)
 
 
-def test_a_long_hold_is_followed_to_its_end(make_scene):
-    scene = make_scene(
-        "streams: {cam1: {source: a}}\nextractors: {face: {}, text: {}}\n"
-        "fusion: {rules: [{label: smile, when: face.count >= 1, for: 10s}]}\n"
-    )
-    scene.live("face", "text")
+def test_a_long_hold_is_followed_to_its_end(make_live):
+    scene = make_live("label: smile, when: face.count >= 1, for: 10s")
     scene.faces(0, 99)
     scene.faces(100, 101, count=0.0)
     assert "held for 4.950 s of 10 s when face.count was 0" in why(scene, 100)
@@ -205,12 +205,8 @@ def test_an_obs_without_the_signal_is_told(live):
     assert why(live, 200) == "no: face.count was never seen (needs >= 1); face reported without count on #0-#4"
 
 
-def test_what_must_not_be_is_told_so(make_scene):
-    scene = make_scene(
-        "streams: {cam1: {source: a}}\nextractors: {face: {}, text: {}}\n"
-        "fusion: {rules: [{label: nobody, when: {not: face.count >= 1}}]}\n"
-    )
-    scene.live("face", "text")
+def test_what_must_not_be_is_told_so(make_live):
+    scene = make_live("label: nobody, when: {not: face.count >= 1}")
     scene.faces(0, 3)
     assert why(scene, 100) == "no: face.count was 1 (must not be >= 1) on frame #2"
 
@@ -313,23 +309,11 @@ def test_a_long_record_is_explained_only_around_the_moment(live, monkeypatch):
 
 # What must not be said -------------------------------------------------------------------------------
 
-LONG = """
-streams: {cam1: {source: a}}
-extractors: {face: {}, text: {}}
-fusion: {rules: [{label: smile, when: %s, for: 1s}]}
-"""
-
 
 @pytest.fixture
-def long(make_scene):
+def long(make_live):
     """A rule that needs a second."""
-
-    def make(when="face.count >= 1"):
-        scene = make_scene(LONG % when)
-        scene.live("face", "text")
-        return scene
-
-    return make
+    return lambda when="face.count >= 1": make_live(f"label: smile, when: {when}, for: 1s")
 
 
 def epoch_4(scene, at_ms, **fields):
@@ -454,9 +438,8 @@ def test_a_moment_before_all_frames_is_not_part_of_what_follows(live):
     assert why(live, 200) == "no: no frame was fused before 0.500s"
 
 
-def test_a_moment_between_two_frames_is_part_of_a_hold_that_goes_on(make_scene):
-    scene = make_scene(LONG.replace("for: 1s", "for: 9s, max_gap: 5s") % "face.count >= 1")
-    scene.live("face", "text")
+def test_a_moment_between_two_frames_is_part_of_a_hold_that_goes_on(make_live):
+    scene = make_live("label: smile, when: face.count >= 1, for: 9s, max_gap: 5s")
     for frame_id in (0, 60, 61):
         scene.faces(frame_id, frame_id)
     assert why(scene, 1500) == "not yet: held for 3.050 s of 9 s when the record ends"

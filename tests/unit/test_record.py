@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from visualpath.core.errors import ConfigError, RecordError
-from visualpath.core.stream_fusion import ByHand, SourceDown, Tick
-from visualpath.process import recorder as recorder_module
+from visualpath.core.stream_types import ByHand, SourceDown, Tick
+from visualpath.process import record_writer
 from visualpath.process.record import (
     FORMAT,
     Entry,
@@ -117,18 +117,13 @@ def test_a_trig_that_nobody_could_read_is_none_of_the_record(fields):
 @pytest.fixture
 def small_files(make_scene):
     """A scene whose files hold 1 MiB, and 40 frames of 300 kB."""
-    scene = make_scene("record: {size: 8MiB}\n" + CONFIG)
+    scene = make_scene(more="record: {size: 8MiB}")
     scene.live("face", "text")
     for frame_id in range(40):
         scene.obs("face", frame_id, data=os.urandom(300_000), count=1.0)
         if frame_id % 10 == 9:
             scene.write()
     return scene
-
-
-CONFIG = "streams: {cam1: {source: a.mp4}}\nextractors: {face: {}, text: {}}\n" + (
-    "fusion: {rules: [{label: smile, when: face.count >= 1, for: 200ms, cooldown: 1s}]}\n"
-)
 
 
 def test_a_full_file_is_followed_by_another_and_the_oldest_make_room(small_files):
@@ -167,7 +162,7 @@ def test_a_source_that_is_down_is_in_no_later_head(small_files):
 
 
 def test_other_files_in_the_folder_are_never_deleted(make_scene):
-    scene = make_scene("record: {size: 8MiB}\n" + CONFIG)
+    scene = make_scene(more="record: {size: 8MiB}")
     scene.folder.mkdir(parents=True, exist_ok=True)
     saved = scene.folder / "a-saved-one.vprec"
     saved.write_bytes(b"x" * (9 << 20))
@@ -191,7 +186,7 @@ def test_a_folder_without_record_is_refused(tmp_path):
 
 
 def test_a_record_of_many_large_files_rolls_too(make_scene):
-    scene = make_scene("record: {size: 136MiB}\n" + CONFIG)
+    scene = make_scene(more="record: {size: 136MiB}")
     for frame_id in range(20):
         scene.obs("face", frame_id, data=bytes(1 << 20))
         scene.write()
@@ -200,7 +195,7 @@ def test_a_record_of_many_large_files_rolls_too(make_scene):
 
 
 def test_a_run_is_the_latest_although_the_clock_was_set_back(make_scene):
-    scene = make_scene("record: {size: 8MiB}\n" + CONFIG)
+    scene = make_scene(more="record: {size: 8MiB}")
     scene.folder.mkdir(parents=True, exist_ok=True)
     for number in range(8):
         (scene.folder / file_name("000007-20990101T000000.000Z", number)).write_bytes(bytes(1 << 20))
@@ -212,7 +207,7 @@ def test_a_run_is_the_latest_although_the_clock_was_set_back(make_scene):
 
 
 def test_a_file_of_another_run_is_neither_written_nor_deleted(scene, monkeypatch):
-    monkeypatch.setattr(recorder_module, "file_name", lambda run, number: f"{number}.vprec")
+    monkeypatch.setattr(record_writer, "file_name", lambda run, number: f"{number}.vprec")
     scene.folder.mkdir(parents=True)
     (scene.folder / "0.vprec").write_bytes(b"of another run")
     scene.obs("face", 0)
@@ -233,7 +228,7 @@ def test_what_the_disk_refuses_is_counted_and_the_next_head_says_so(scene, monke
     scene.live("face")
     scene.write()
     with monkeypatch.context() as full:
-        full.setattr(recorder_module, "_write_whole", refuse)
+        full.setattr(record_writer, "write_whole", refuse)
         scene.obs("face", 0)
         scene.obs("face", 1)
         scene.write()
@@ -248,7 +243,7 @@ def test_what_the_disk_refuses_is_counted_and_the_next_head_says_so(scene, monke
 def test_while_the_disk_refuses_also_heads_what_is_lost_adds_up(scene, monkeypatch):
     scene.write()
     with monkeypatch.context() as full:
-        full.setattr(recorder_module, "_write_whole", refuse)
+        full.setattr(record_writer, "write_whole", refuse)
         for frame_id in range(5):
             scene.obs("face", frame_id)
             scene.write()
@@ -262,12 +257,12 @@ def test_on_a_full_disk_the_oldest_file_makes_room(scene, monkeypatch):
     oldest, older = (scene.folder / file_name("000001-20260101T000000.000Z", number) for number in (0, 1))
     oldest.touch()
     older.touch()
-    write_whole = recorder_module._write_whole
+    write_whole = record_writer.write_whole
 
     def full_while_the_oldest_is_there(*args):
         refuse() if oldest.exists() else write_whole(*args)
 
-    monkeypatch.setattr(recorder_module, "_write_whole", full_while_the_oldest_is_there)
+    monkeypatch.setattr(record_writer, "write_whole", full_while_the_oldest_is_there)
     scene.obs("face", 0)
     scene.end()
     assert (scene.counters["dropped.record"], oldest.exists(), older.exists()) == (0, False, True)
@@ -277,7 +272,7 @@ def test_on_a_full_disk_the_oldest_file_makes_room(scene, monkeypatch):
 def test_files_that_got_no_input_are_taken_back(scene, monkeypatch):
     scene.obs("face", 0)
     scene.write()
-    write_whole = recorder_module._write_whole
+    write_whole = record_writer.write_whole
 
     def take_only_heads(file, data):
         if file.tell():
@@ -285,7 +280,7 @@ def test_files_that_got_no_input_are_taken_back(scene, monkeypatch):
         write_whole(file, data)
 
     with monkeypatch.context() as failing:
-        failing.setattr(recorder_module, "_write_whole", take_only_heads)
+        failing.setattr(record_writer, "write_whole", take_only_heads)
         for frame_id in range(1, 5):
             scene.obs("face", frame_id)
             scene.write()
@@ -334,7 +329,7 @@ class HalfFull(io.FileIO):
 def test_what_a_full_disk_has_cut_off_is_taken_back(tmp_path):
     (tmp_path / "x").write_bytes(b"before")
     with HalfFull(tmp_path / "x", "ab") as file, pytest.raises(OSError, match="No space"):
-        recorder_module._write_whole(file, b"twelve bytes")
+        record_writer.write_whole(file, b"twelve bytes")
     assert (tmp_path / "x").read_bytes() == b"before"
 
 
@@ -349,7 +344,7 @@ def test_a_defect_of_the_writing_thread_is_raised_in_the_loop(scene, monkeypatch
 
 
 def test_what_finds_no_room_in_the_queue_is_counted_and_the_next_head_says_so(make_scene, monkeypatch):
-    monkeypatch.setattr(recorder_module, "QUEUE_MAX_BYTES", 9 << 20)
+    monkeypatch.setattr(record_writer, "QUEUE_MAX_BYTES", 9 << 20)
     scene = make_scene()
     for frame_id in range(12):
         scene.obs("face", frame_id, at_ms=0, t_ms=frame_id, data=os.urandom(900_000))

@@ -18,7 +18,9 @@ from visualpath.clip.files import ClipFolder
 from visualpath.clip.journal import Salvage
 from visualpath.clip.order import ClipOrder
 from visualpath.clip.recording import ClipFailed, Recording
+from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.messages import FrameHeader, Trig, make_trig_id
+from visualpath_protocol.sockets import TRIGGERS
 
 MS = 1_000_000
 FRAME_NS = 40 * MS
@@ -216,6 +218,42 @@ def test_the_end_of_the_stream_ends_the_clip(bench):
     recording.finish("after_end")
     _, sidecar = recording.save()
     assert sidecar["gaps"] == [{"from": 12 * FRAME_NS, "to": 30 * FRAME_NS, "reason": "after_end"}]
+
+
+# What a plug-in may have said -------------------------------------------------------------------
+
+
+def nested(levels):
+    return {"deeper": nested(levels - 1)} if levels else 1
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kept"),
+    [
+        ({"box": np.array([1, 2], np.float32)}, {"box": [1.0, 2.0]}),
+        ({"ratio": float("nan")}, {"ratio": None}),
+        ({"by_cell": {(1, 2): 3}}, {"by_cell": {"(1, 2)": 3}}),
+        ({"raw": b"\xff"}, {"raw": "/w=="}),
+    ],
+    ids=["array", "nan", "pair as key", "bytes"],
+)
+def test_metadata_that_json_does_not_know_is_kept_in_another_form(bench, metadata, kept):
+    assert with_metadata(bench, metadata) == kept
+
+
+def test_metadata_that_is_nested_without_end_is_cut_off(bench):
+    assert "too deep" in json.dumps(with_metadata(bench, nested(900)))
+
+
+def with_metadata(bench, metadata):
+    """What the sidecar on disk keeps of a trigger's metadata after the way over the wire."""
+    codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
+    received = codec.decode(encode(msgspec.structs.replace(trig(), metadata=metadata)))
+    recording = bench.fed()
+    recording.order = msgspec.structs.replace(order(), triggers=(received,))
+    path, _ = recording.save()
+    sidecar = json.loads(path.with_suffix(".json").read_text(), parse_constant=pytest.fail)
+    return sidecar["triggers"][0]["metadata"]
 
 
 # No clip ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from visualpath.core.errors import RecordError
 from visualpath.core.fusion import BaseFusion, FusionResult
 from visualpath.core.observation import Observation
 from visualpath.core.rules import RulesFusion
-from visualpath.core.stream_fusion import ByHand, Fused
+from visualpath.core.stream_types import ByHand, Fused
 from visualpath.core.trigger import Trigger
 from visualpath.process.ipc import ALIGNMENT_WINDOW_NS, FusionProcess
 from visualpath.process.record import Entry, RecordReader, files_at
@@ -90,7 +90,7 @@ def test_a_cooldown_of_an_earlier_run_holds_in_the_replay_too(make_scene):
 
 
 def test_replicas_are_one_source_to_the_rules_in_the_replay_too(make_scene):
-    scene = make_scene(CONFIG.replace("face: {}", "face: {instances: 2}"))
+    scene = make_scene(face="{instances: 2}")
     first, second = (name for name in scene.config.extractors if name != "text")
     scene.live()
     scene.up(first, 0, stride=2, phase=0)
@@ -102,23 +102,13 @@ def test_replicas_are_one_source_to_the_rules_in_the_replay_too(make_scene):
     assert bodies(replayed(files_at(scene.folder)).decided) == scene.trigs
 
 
-CONFIG = """
-streams: {cam1: {source: a.mp4}}
-extractors: {face: {}, text: {}}
-fusion:
-  rules:
-    - {label: smile, when: face.count >= 1, for: 200ms, cooldown: 1s}
-record: {size: 8MiB}
-"""
-
-
 # What is missing ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def long_afternoon(make_scene):
     """More than the record keeps; `face` is seen always, so that each firing depends on the one before."""
-    scene = make_scene(CONFIG)
+    scene = make_scene(more="record: {size: 8MiB}")
     scene.live("face", "text")
     for frame_id in range(120):
         scene.obs("text", frame_id, data=os.urandom(100_000))

@@ -13,6 +13,8 @@ VisualpathError
 
 from __future__ import annotations
 
+from visualpath_protocol.codec import fit_text
+
 
 class VisualpathError(Exception):
     """Base of all errors of the platform."""
@@ -54,3 +56,12 @@ class CommandError(VisualpathError):
 
 class Unreachable(VisualpathError):
     """A daemon did not answer."""
+
+
+def told(error: Exception) -> str:
+    """What an exception says, fit for a message. Its text, too, may be made by a plug-in, and fail."""
+    try:
+        text = str(error) if type(error) is ExtractionError else f"{type(error).__name__}: {error}"
+    except Exception as another:
+        text = f"{type(error).__name__}, whose text cannot be made: {type(another).__name__}"
+    return fit_text(text)

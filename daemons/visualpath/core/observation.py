@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import InitVar, dataclass, field
 from typing import Any, Generic, TypeVar
 
+from visualpath_protocol.messages import Obs
+
 T = TypeVar("T")
 
 
@@ -39,3 +41,19 @@ class Observation(Generic[T]):
         """Keep the documents' early form `Observation(confidence=...)` as a signal."""
         if confidence is not None:
             self.signals = {**self.signals, "confidence": confidence}
+
+
+def observations(obs: Obs, source: str) -> list[Observation[Any]]:
+    """What an OBS holds, as plug-ins get it, by the name `source`."""
+    return [
+        Observation(
+            source=source,
+            frame_id=obs.frame_id,
+            t_ns=obs.t_ns,
+            signals=body.signals,
+            data=body.data,
+            metadata=body.metadata,
+            timing=obs.timing,
+        )
+        for body in obs.observations
+    ]

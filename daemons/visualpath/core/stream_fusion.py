@@ -7,30 +7,41 @@ state. So the same inputs give the same outcomes, triggers to the byte.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import starmap
 from typing import Any
 
 import msgspec
 
-from visualpath.core.align import Active, AlignedSet, Aligner, AlignParams, Drop, Idle, Late, Output, Reset
+from visualpath.core.align import Active, AlignedSet, Aligner, AlignParams, Idle, Output, Reset
+from visualpath.core.errors import told
 from visualpath.core.frame_ledger import FrameLedger
 from visualpath.core.fusion import BaseFusion, FrameObservations
-from visualpath.core.observation import Observation
+from visualpath.core.observation import observations
+from visualpath.core.stream_types import (
+    ByHand,
+    Doubt,
+    Firings,
+    Fused,
+    FusionFailed,
+    Input,
+    Outcome,
+    SourceDown,
+    Tick,
+    Unreported,
+    WildBound,
+)
 from visualpath.core.trigger import Trigger
 from visualpath_protocol.clock import NS_PER_S
+from visualpath_protocol.codec import fit_text
 from visualpath_protocol.messages import (
     COUNT_MAX,
-    TEXT_MAX,
     Bound,
     Evidence,
     Message,
-    Name,
     Obs,
     Ping,
     Skip,
     StreamState,
-    TimeNs,
     Trig,
     make_trig_id,
 )
@@ -39,87 +50,6 @@ MAX_SKIPPED_AT_ONCE = 256
 """Only the newest frames of a long skip matter: the aligner keeps no more."""
 
 NOBODY: Mapping[str, tuple[int, int]] = {}
-
-Firings = dict[str, tuple[int, int]]
-"""By label: epoch and t_end_ns of the last firing."""
-
-
-# Inputs that are no messages of the wire. They are messages of the record.
-
-
-class SourceDown(Message, tag="DOWN", kw_only=True, frozen=True):
-    """A source no longer takes part."""
-
-    source: Name
-
-
-class Tick(Message, tag="TICK", kw_only=True, frozen=True):
-    """Time has come this far."""
-
-
-class ByHand(Message, tag="BY_HAND", kw_only=True, frozen=True):
-    """A person asks for a trigger at `t_ns`."""
-
-    label: Name
-    t_ns: TimeNs
-    frame_id: int
-    reason: str
-
-
-Input = Ping | SourceDown | StreamState | Obs | Skip | Bound | Tick | ByHand
-"""A PING says that its source takes part from now on."""
-
-
-# Outcomes: the aligner's own, and these.
-
-
-@dataclass(frozen=True, slots=True)
-class Fused:
-    """A frame has left the alignment and the decision has seen it.
-
-    Attributes:
-        epoch: of its OBS.
-        aligned: the set; its payloads are the OBS messages.
-        missing: for each expected source that said nothing: was it `down`, `idle`, or `slow` (up, and waited for).
-    """
-
-    epoch: int
-    aligned: AlignedSet
-    missing: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class FusionFailed:
-    """The decision raised; it has missed this frame."""
-
-    frame_id: int
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class WildBound:
-    """A promise about a future that no frame has come near was not believed."""
-
-    source: str
-    t_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unreported:
-    """A source has said neither OBS nor SKIP of so many frames, and will not any more."""
-
-    source: str
-    frames: int
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """What would keep the decision from deciding well on this stream."""
-
-    text: str
-
-
-Outcome = Fused | Trig | FusionFailed | WildBound | Unreported | Doubt | Late | Drop | Idle | Active | Reset
 
 
 class StreamFusion:
@@ -311,13 +241,13 @@ class StreamFusion:
             for outcome in ask():
                 outcomes.append(outcome)  # one by one: what came before a failure stays
         except Exception as error:
-            outcomes.append(FusionFailed(frame_id, f"{type(error).__name__}: {_text_of(error)}"))
+            outcomes.append(FusionFailed(frame_id, told(error)))
         return outcomes
 
     def _frame(self, aligned: AlignedSet, obs: list[Obs]) -> FrameObservations:
         """What the decision sees: sources by group. One replica's OBS stands for its group."""
         group_of = self._group_of
-        reported = {group_of(each.source): _observations(each, group_of(each.source)) for each in obs}
+        reported = {group_of(each.source): observations(each, group_of(each.source)) for each in obs}
         missing = {group_of(source) for source in aligned.missing} - reported.keys()
         skipped = {group_of(source) for source in aligned.skipped} - reported.keys() - missing
         return FrameObservations(
@@ -368,7 +298,7 @@ class StreamFusion:
             stream=self.stream,
             epoch=epoch,
             label=trigger.label,
-            reason=trigger.reason[:TEXT_MAX],
+            reason=fit_text(trigger.reason),
             score=trigger.score,
             frame_id=trigger.frame_id,
             t_start_ns=trigger.t_start_ns,
@@ -386,25 +316,3 @@ def _is_sound(trig: Trig) -> bool:
     except (TypeError, ValueError, OverflowError, RecursionError):
         return False
     return True
-
-
-def _text_of(error: Exception) -> str:
-    try:
-        return str(error)
-    except Exception as worse:
-        return f"(its text cannot be had: {type(worse).__name__})"
-
-
-def _observations(obs: Obs, source: str) -> list[Observation[Any]]:
-    return [
-        Observation(
-            source=source,
-            frame_id=obs.frame_id,
-            t_ns=obs.t_ns,
-            signals=body.signals,
-            data=body.data,
-            metadata=body.metadata,
-            timing=obs.timing,
-        )
-        for body in obs.observations
-    ]

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from visualpath.core.observation import Observation
+from visualpath.core.observation import Observation, observations
 from visualpath.process.mailbox import Task
 from visualpath.runtime.extractors import ExtractorConfig
 from visualpath_protocol.clock import NS_PER_MS
@@ -152,21 +152,6 @@ class Waiting:
             del line.frames[frame.header.epoch, frame.header.frame_id]
             tasks.append(Task(frame.header, frame.seen))
         return tasks
-
-
-def observations(obs: Obs, source: str) -> list[Observation[Any]]:
-    """What an OBS holds, as plug-ins get it, by the name `source`."""
-    return [
-        Observation(
-            source=source,
-            frame_id=obs.frame_id,
-            t_ns=obs.t_ns,
-            signals=body.signals,
-            data=body.data,
-            metadata=body.metadata,
-        )
-        for body in obs.observations
-    ]
 
 
 def _first(word: Word) -> tuple[int, int]:

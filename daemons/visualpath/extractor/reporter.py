@@ -11,10 +11,9 @@ from typing import Any
 
 import msgspec
 
-from visualpath.core.errors import ExtractionError
+from visualpath.core.errors import ExtractionError, told
 from visualpath.core.observation import Observation
 from visualpath.observability import FrameDropRecord, TimingRecord
-from visualpath.process.host import told
 from visualpath.runtime.meter import Meter
 from visualpath.runtime.service import Service
 from visualpath_protocol.clock import NS_PER_MS, mono_ns

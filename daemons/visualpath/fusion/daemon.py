@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from visualpath.core.errors import CommandError, StorageError
-from visualpath.core.stream_fusion import MAX_SKIPPED_AT_ONCE, ByHand, Input, SourceDown, StreamFusion, Tick
+from visualpath.core.stream_fusion import MAX_SKIPPED_AT_ONCE, StreamFusion
+from visualpath.core.stream_types import ByHand, Input, SourceDown, Tick
 from visualpath.fusion.events import about_change, about_obs, about_skip
 from visualpath.fusion.outbox import Outbox, load_firings, outbox_path
 from visualpath.fusion.outcomes import Outcomes

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from visualpath.core.stream_fusion import Firings
+from visualpath.core.stream_types import Firings
 from visualpath.runtime.database import open_database
 from visualpath.runtime.poll import Parts, PollLoop
 from visualpath.runtime.service import Service

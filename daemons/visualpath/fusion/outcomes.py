@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from visualpath.core.align import Active, Drop, Idle, Late, Reset
-from visualpath.core.stream_fusion import Doubt, Fused, FusionFailed, Outcome, StreamFusion, Unreported, WildBound
+from visualpath.core.stream_fusion import StreamFusion
+from visualpath.core.stream_types import Doubt, Fused, FusionFailed, Outcome, Unreported, WildBound
 from visualpath.fusion.events import about_set
 from visualpath.fusion.outbox import Outbox
 from visualpath.fusion.sources import Sources

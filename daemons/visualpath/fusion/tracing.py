@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import singledispatch
 
 from visualpath.core.align import Active, Drop, Idle, Late, Reset
-from visualpath.core.stream_fusion import Fused
+from visualpath.core.stream_types import Fused
 from visualpath.observability import (
     FrameDropRecord,
     LateRecord,

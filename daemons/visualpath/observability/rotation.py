@@ -47,7 +47,7 @@ class RotatingFile:
             while count < len(lines) and size + total + len(lines[count]) <= self._max_bytes:
                 total += len(lines[count])
                 count += 1
-            _write_whole(file, b"".join(lines[:count]), size)
+            write_whole(file, b"".join(lines[:count]))
         return count
 
     def _make_folder(self) -> None:
@@ -83,8 +83,13 @@ class RotatingFile:
                     path.unlink()
 
 
-def _write_whole(file: BinaryIO, data: bytes, size: int) -> None:
-    """All or nothing: what a full disk has cut off is taken back."""
+def write_whole(file: BinaryIO, data: bytes) -> None:
+    """Write at the end of an unbuffered file, all or nothing: what a full disk has cut off is taken back.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    size = file.tell()
     try:
         written = 0
         while written < len(data):

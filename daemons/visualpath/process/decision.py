@@ -10,7 +10,8 @@ import msgspec
 from visualpath.core.align import AlignParams
 from visualpath.core.errors import ConfigError, PluginError
 from visualpath.core.fusion import BaseFusion
-from visualpath.core.stream_fusion import Firings, StreamFusion
+from visualpath.core.stream_fusion import StreamFusion
+from visualpath.core.stream_types import Firings
 from visualpath.plugin.discovery import load_fusion
 from visualpath.runtime.config import Config, FusionConfig
 from visualpath_protocol.messages import COUNT_MAX

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from visualbase.frame import Frame
-from visualpath.core.errors import ExtractionError, PluginError
+from visualpath.core.errors import ExtractionError, PluginError, told
 from visualpath.core.extractor import BaseExtractor, Extracted
 from visualpath.core.observation import Observation
 from visualpath.process.mailbox import Seen
-from visualpath_protocol.codec import fit_text
 
 log = logging.getLogger(__name__)
 
@@ -127,15 +126,6 @@ class ExtractorHost:
         _check_names("metadata must be values", observation.metadata)
         observation.metadata = dict(observation.metadata)
         return observation
-
-
-def told(error: Exception) -> str:
-    """What an exception says, fit for a SKIP. Its text, too, may be made by a plug-in, and fail."""
-    try:
-        text = str(error) if type(error) is ExtractionError else f"{type(error).__name__}: {error}"
-    except Exception as another:
-        text = f"{type(error).__name__}, whose text cannot be made: {type(another).__name__}"
-    return fit_text(text)
 
 
 def _check_names(what: str, names: Iterable[object]) -> None:

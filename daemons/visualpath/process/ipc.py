@@ -6,7 +6,8 @@ from typing import Any
 
 from visualpath.core.fusion import BaseFusion, FrameObservations, FusionResult
 from visualpath.core.observation import Observation
-from visualpath.core.stream_fusion import Input, Outcome, SourceDown, StreamFusion, Tick
+from visualpath.core.stream_fusion import StreamFusion
+from visualpath.core.stream_types import Input, Outcome, SourceDown, Tick
 from visualpath.core.units import Duration
 from visualpath.process.decision import align_params
 from visualpath.runtime.config import FusionConfig
@@ -21,7 +22,7 @@ class FusionProcess:
     """Aligns and decides for one stream.
 
     Each method returns what came of the call, in order: aligned sets as `Fused`, triggers as `Trig`, and whatever
-    `visualpath.core.stream_fusion` names besides. `now_ns` is monotonic ns.
+    `visualpath.core.stream_types` names besides. `now_ns` is monotonic ns.
 
     Args:
         alignment_window_ns: how long a frame waits for its observations.

@@ -32,7 +32,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from visualpath.core.errors import RecordError, RuleError
-from visualpath.core.stream_fusion import ByHand, Firings, Input, SourceDown, Tick
+from visualpath.core.stream_types import ByHand, Firings, Input, SourceDown, Tick
 from visualpath.core.units import Duration, Size
 from visualpath.process.decision import StreamSetup
 from visualpath.runtime.config import FusionConfig

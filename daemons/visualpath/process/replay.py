@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visualpath.core.fusion import BaseFusion
-from visualpath.core.stream_fusion import Fused, Input, Outcome, StreamFusion
+from visualpath.core.stream_fusion import StreamFusion
+from visualpath.core.stream_types import Fused, Input, Outcome
 from visualpath.process.decision import make_stream_fusion
 from visualpath.process.record import Entry, Head, RecordReader, trig_body
 from visualpath.runtime.config import FusionConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from visualpath.core.align import AlignedSet, Drop, Late, Reset
 from visualpath.core.fusion import BaseFusion, FrameObservations, FusionResult, RuleState
-from visualpath.core.stream_fusion import ByHand, Fused, FusionFailed, Outcome, WildBound
+from visualpath.core.stream_types import ByHand, Fused, FusionFailed, Outcome, WildBound
 from visualpath.process.record import Head, RecordReader
 from visualpath.process.replay import Step
 from visualpath.process.survey import Moment
