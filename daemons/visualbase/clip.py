@@ -115,6 +115,11 @@ class ClipTimeline:
         self._note(Gap(max(shown.header.t_ns, self.start_ns), min(shown.until_ns, self.end_ns), reason))
 
     @property
+    def is_reached(self) -> bool:
+        """Whether anything of the span has been decided."""
+        return self._covered_ns > self.start_ns
+
+    @property
     def delivered(self) -> tuple[int, int] | None:
         """First instant shown, and the one at which the last picture ends."""
         return None if self.first_ns is None or self.until_ns is None else (self.first_ns, self.until_ns)

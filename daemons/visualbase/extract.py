@@ -6,6 +6,7 @@ clip.save("goal.mp4")
 
 from __future__ import annotations
 
+import operator
 import os
 import shutil
 import tempfile
@@ -29,7 +30,7 @@ Mode = Literal["exact", "copy"]
 class ClipExtractor:
     """Cuts spans out of files. Event times are those of the file as a source: see `FileSource`."""
 
-    def extract(self, source: str, t_start_ns: int, t_end_ns: int, *, mode: Mode = "exact") -> Clip:
+    def extract(self, source: str | os.PathLike[str], t_start_ns: int, t_end_ns: int, *, mode: Mode = "exact") -> Clip:
         """Cut [t_start_ns, t_end_ns] out of a file, both ends included; the file is not needed afterwards.
 
         Frame i is shown during [t_i, t_{i+1}), as everywhere: a frame belongs to the span if that interval meets it.
@@ -51,23 +52,27 @@ class ClipExtractor:
             MuxError: what is in the file cannot be written into an MP4, or the temporary folder's disk fails.
             NoSpace: there is no room in the temporary folder (TMPDIR).
             ValueError: the span ends before it starts, or there is no such mode.
+            TypeError: a time is no whole number, as seconds are not.
         """
-        if t_end_ns < t_start_ns:
+        asked = Span(operator.index(t_start_ns), operator.index(t_end_ns))
+        if asked.to_ns < asked.from_ns:
             raise ValueError(f"a span from {t_start_ns} to {t_end_ns} ns ends before it starts")
         if mode not in ("exact", "copy"):
             raise ValueError(f'there is no mode {mode!r}: "exact" or "copy"')
-        path, asked = local_path(source), Span(t_start_ns, t_end_ns)
+        name = os.fspath(source)
+        path = local_path(name)
         with FileSource(path) as opened:
             origin_ns = opened.info.origin_ns
-        with tempfile.TemporaryDirectory(prefix="visualpath-clip-") as folder:
+        with _temporary_folder() as folder:
             target = Path(folder, "clip.mp4")
             try:
-                cut, sound = _cut(path, origin_ns, asked, mode, target, with_sound=True)
+                cut = _cut(path, origin_ns, asked, mode, target, with_sound=True)
+                sound = "kept" if cut.sounds else "none"
             except SoundRefused as refused:
-                cut, _ = _cut(path, origin_ns, asked, mode, target, with_sound=False)
+                cut = _cut(path, origin_ns, asked, mode, target, with_sound=False)
                 sound = f"left out: {refused}"
             file = target.open("rb")  # outlives its name: nothing is left behind, however this process ends
-        return Clip(source, mode, asked, cut.delivered, cut.frames, _gaps(asked, cut.delivered), sound, file)
+        return Clip(name, mode, asked, cut.delivered, cut.frames, _gaps(asked, cut.delivered), sound, file)
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,9 @@ class Clip:
         mode: "exact" or "copy".
         asked: the span that was asked for.
         delivered: from the first frame's time until the last one ends.
-        frames: how many it holds.
+        frames: how many it holds. What is damaged in the file may be among those that "copy" takes over.
         gaps: what of `asked` is absent, and why: `before_start` and `after_end` of the file.
-        sound: "kept", "none" (the file has none), or "left out: ..." with the reason.
+        sound: "kept", "none" (there is none in that time), or "left out: ..." with the reason.
     """
 
     source: str
@@ -113,8 +118,7 @@ class Clip:
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
-            kind = NoSpace if is_no_space(error) else MuxError
-            raise kind(f"{final}: {error.strerror}: check the folder and the space on its disk") from error
+            raise _refused(final, error) from error
         return final
 
     def close(self) -> None:
@@ -138,15 +142,14 @@ class Clip:
             os.fsync(copy.fileno())
 
 
-def _cut(path: str, origin_ns: int, asked: Span, mode: Mode, target: Path, *, with_sound: bool) -> tuple[Cut, str]:
+def _cut(path: str, origin_ns: int, asked: Span, mode: Mode, target: Path, *, with_sound: bool) -> Cut:
     entry = find_entry(path, origin_ns, asked.from_ns)
     cut = None
     while cut is None:
         with CutReader(path, origin_ns, entry, with_sound=with_sound) as reader:
-            sound = "kept" if reader.audio else "none"
             cut = copy_span(reader, asked, target) if mode == "copy" else encode_span(reader, asked, target)
         entry = Entry()  # what is marked as a keyframe cannot be decoded: from the beginning
-    return cut, sound
+    return cut
 
 
 def _gaps(asked: Span, delivered: Span) -> tuple[Gap, ...]:
@@ -156,6 +159,18 @@ def _gaps(asked: Span, delivered: Span) -> tuple[Gap, ...]:
     if delivered.to_ns < asked.to_ns:
         gaps.append(Gap(delivered.to_ns, asked.to_ns, "after_end"))
     return tuple(gaps)
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="visualpath-clip-")
+    except OSError as error:
+        raise _refused(tempfile.tempdir or "TMPDIR", error) from error
+
+
+def _refused(where: Path | str, error: OSError) -> MuxError:
+    kind = NoSpace if is_no_space(error) else MuxError
+    return kind(f"{where}: {error.strerror}: check the folder and the space on its disk")
 
 
 def _sync(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,13 @@ from visualbase.errors import DamagedJpeg
 PixelFormat = Literal["bgr", "gray"]
 Pixels = npt.NDArray[np.uint8]
 
+MAX_SIDE = 65500
+"""Pixels of width or height that libjpeg takes."""
+
 _END_OF_IMAGE = b"\xff\xd9"
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+"""What begins a segment; the others are pixels, fill bytes, and restarts among the pixels."""
+_BEGIN = b"\xff\xd8"
 _COLOURS_TAKEN = ("YCbCr", "Gray")
 
 
@@ -72,16 +79,28 @@ def size(data: bytes | memoryview) -> tuple[int, int]:
 def whole_size(data: bytes) -> tuple[int, int] | None:
     """(width, height) in pixels of a JPEG that can be handed on as it is; None if it must be encoded anew.
 
-    That is so for colours that `decode` does not take (CMYK). Only header and end are looked at: damage between them
-    shows when somebody decodes.
+    That is so for colours that `decode` does not take (CMYK), and where more follows the JPEG than zeros, with which
+    some cameras fill up. Only header and end are looked at: damage between them shows when somebody decodes.
 
     Raises:
-        DamagedJpeg: the bytes do not begin with a JPEG header or do not end as a JPEG does.
+        DamagedJpeg: the bytes do not begin with a JPEG header, or the JPEG in them has no end.
     """
     width, height, colours = _header(data)
-    if not data.rstrip(b"\0").endswith(_END_OF_IMAGE):  # some cameras fill up with zeros
+    if data.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        return (width, height) if colours in _COLOURS_TAKEN else None
+    if not _has_end(data):
         raise DamagedJpeg(f"JPEG of {width}x{height}, {len(data)} bytes: cut short")
-    return (width, height) if colours in _COLOURS_TAKEN else None
+    return None
+
+
+def _has_end(data: bytes) -> bool:
+    """Whether its segments lead to an end; another picture or a film may follow, as in the files of telephones."""
+    at = len(_BEGIN)
+    while (marker := _MARKER.search(data, at)) is not None:
+        if marker[0] == _END_OF_IMAGE:
+            return True
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return False
 
 
 def _header(data: bytes | memoryview) -> tuple[int, int, str]:

@@ -22,6 +22,8 @@ from visualbase.errors import MuxError, NoSpace, OtherSize
 
 _TIME_BASE = Fraction(1, 1_000_000)
 _NS_PER_TICK = 1000
+HEADER_BYTES = 4096
+"""More than what stands before an MP4's first picture."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -52,8 +54,9 @@ class MjpegMp4Writer:
         self._path = path
         self._size = (width, height)
         self._first_t_ns = 0
-        self._held: tuple[bytes, int] | None = None  # a frame is written when its end is known
+        self._held: tuple[bytes, int, int] | None = None  # picture, t_ns, tick: it is written when its end is known
         try:
+            path.write_bytes(bytes(HEADER_BYTES))  # a file whose header finds no room stays open, even if closed
             self._container: OutputContainer = av.open(
                 f"file:{path}", "w", format="mp4", container_options={"flush_packets": "1"}
             )
@@ -66,7 +69,7 @@ class MjpegMp4Writer:
             raise self._failed(error) from error
 
     def add(self, jpeg: bytes, t_ns: int) -> None:
-        """Append a frame, shown from `t_ns` until the next frame's. Times are kept to 1 µs.
+        """Append a frame, shown from `t_ns` until the next frame's. Times are kept to 1 µs, and stay 1 µs apart.
 
         Raises:
             MuxError: a time not above the one before, or a failing disk.
@@ -80,10 +83,10 @@ class MjpegMp4Writer:
                 "begin a new clip where the size changes"
             )
         if self._held is None:
-            self._first_t_ns = t_ns
+            self._first_t_ns, tick = t_ns, 0
         else:
-            self._write_held(until_ns=t_ns)
-        self._held = (jpeg, t_ns)
+            tick = self._write_held(until_ns=t_ns)
+        self._held = (jpeg, t_ns, tick)
         self.next_offset += len(jpeg)
 
     def finish(self, end_t_ns: int) -> None:
@@ -112,12 +115,13 @@ class MjpegMp4Writer:
         with suppress(FFmpegError):
             self._container.close()
 
-    def _write_held(self, *, until_ns: int) -> None:
+    def _write_held(self, *, until_ns: int) -> int:
+        """Returns the tick at which the frame ends."""
         assert self._held is not None
-        jpeg, t_ns = self._held
-        start, end = self._tick(t_ns), self._tick(until_ns)
-        if end <= start:
+        jpeg, t_ns, start = self._held
+        if until_ns <= t_ns:
             raise MuxError(f"{self._path}: {until_ns} ns does not come after the frame at {t_ns} ns")
+        end = max((until_ns - self._first_t_ns) // _NS_PER_TICK, start + 1)  # pictures of one packet are 1 ns apart
         packet = Packet(jpeg)
         packet.stream = self._stream
         packet.time_base = _TIME_BASE
@@ -128,9 +132,7 @@ class MjpegMp4Writer:
             self._container.mux_one(packet)
         except FFmpegError as error:
             raise self._failed(error) from error
-
-    def _tick(self, t_ns: int) -> int:
-        return (t_ns - self._first_t_ns) // _NS_PER_TICK
+        return end
 
     def _failed(self, error: FFmpegError | OSError) -> MuxError:
         kind = NoSpace if is_no_space(error) else MuxError

@@ -64,8 +64,8 @@ class RingWriter:
     """Appends the frames of one epoch of one stream, and deletes what is too old or too much.
 
     All segments in the stream's folder together, those of older epochs included, never exceed
-    `max_bytes`. Older epochs go first: when bytes run out, or when this epoch has itself covered
-    `max_seconds`.
+    `max_bytes`. Older epochs go first: when bytes run out, when this epoch has itself covered
+    `max_seconds`, or at once up to `gone_epoch`.
 
     Args:
         ring_dir: holds one folder per stream; made if absent. It should be a tmpfs.
@@ -74,6 +74,7 @@ class RingWriter:
         max_seconds: of event time to keep.
         max_bytes: to keep.
         segment_seconds: of event time in one segment, at most.
+        gone_epoch: what this epoch and older ones left is too old.
 
     Attributes:
         counters: `frames_written`, `bytes_written`, `segments_deleted`.
@@ -91,6 +92,7 @@ class RingWriter:
         max_seconds: float,
         max_bytes: int,
         segment_seconds: float = 2.0,
+        gone_epoch: int = 0,
     ) -> None:
         self.counters: Counter[str] = Counter(frames_written=0, bytes_written=0, segments_deleted=0)
         self._stream = stream
@@ -112,6 +114,8 @@ class RingWriter:
         self._next_n = 0
         self._first_t_ns: int | None = None
         self._make_room(0)
+        while self._segments and self._segments[0].epoch <= gone_epoch:
+            self._delete_oldest()
 
     def append(self, header: FrameHeader, jpeg: bytes) -> FrameHeader:
         """Write one frame; it may be announced once this returns.
@@ -131,7 +135,7 @@ class RingWriter:
         try:
             return self._append(header, jpeg)
         except OSError as error:
-            if error.errno not in _NO_SPACE or not self._delete_oldest():
+            if error.errno not in _NO_SPACE or not self._delete_oldest(though_open=True):
                 raise self._full_disk(header, error) from error
         try:
             return self._append(header, jpeg)
@@ -218,12 +222,18 @@ class RingWriter:
         while self._total_bytes + size_bytes > self._max_bytes and self._delete_oldest():
             pass
 
-    def _delete_oldest(self) -> bool:
-        """Delete the oldest segment that is not being written; False if there is none."""
+    def _delete_oldest(self, *, though_open: bool = False) -> bool:
+        """Delete the oldest segment that is not being written; False if there is none.
+
+        Args:
+            though_open: its memory is needed at once, also where a reader has it open and would let it go later.
+        """
         if not self._segments or (self._fd is not None and len(self._segments) == 1):
             return False
         segment = self._segments.pop(0)
         with suppress(FileNotFoundError):
+            if though_open:
+                os.truncate(segment.path, 0)
             segment.path.unlink()
         self._total_bytes -= segment.size_bytes
         self.counters["segments_deleted"] += 1
@@ -261,13 +271,11 @@ class RingReader:
             Evicted: they are gone.
         """
         fd = self._open(payload.segment)
-        size_bytes = os.fstat(fd).st_size
-        if payload.offset + payload.length > size_bytes:
-            raise Evicted(
-                f"{self._folder / payload.segment} ends at {size_bytes}, before the {payload.length} bytes "
-                f"at {payload.offset}"
-            )
-        return os.pread(fd, payload.length, payload.offset)
+        if payload.offset + payload.length <= os.fstat(fd).st_size:
+            data = os.pread(fd, payload.length, payload.offset)
+            if len(data) == payload.length:  # else it was cut short meanwhile
+                return data
+        raise Evicted(f"{self._folder / payload.segment} ends before the {payload.length} bytes at {payload.offset}")
 
     def scan(self, epoch: int | None = None, *, since: FrameHeader | None = None) -> Iterator[FrameHeader]:
         """The headers of all frames that can be read now, oldest first; of one epoch or of all.

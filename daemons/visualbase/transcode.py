@@ -1,6 +1,6 @@
 """A clip of JPEGs into H.264 that every browser plays: frame for frame, each at its own time.
 
-`python -m visualbase.transcode SOURCE TARGET` is how a daemon runs it: in a process of its own, at the lowest
+`python -m visualbase.transcode SOURCE TARGET PID` is how the daemon PID runs it: in a process of its own, at the lowest
 priority. In a thread, the interpreter's lock would be held by something that the scheduler starves.
 Exit codes: 0 done, 1 it cannot be done, 74 the disk is full; then a line on stderr says why.
 """
@@ -131,9 +131,12 @@ def _ticks(pts: int, time_base: Fraction) -> int:
 
 def main(argv: list[str]) -> int:
     """Entry point."""
+    source, target = map(Path, argv[:2])
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # nobody would take the result
+    if os.getppid() != int(argv[2]):  # it has died before that; its successor writes to the same target
+        sys.stderr.write(f"{source}: the daemon that wanted it is dead\n")
+        return EXIT_FAILED
     os.nice(LOWEST_PRIORITY)
-    source, target = map(Path, argv)
     try:
         transcode(source, target)
     except MuxError as error:

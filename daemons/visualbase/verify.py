@@ -11,43 +11,65 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
+from visualbase import jpeg
+from visualbase.errors import DamagedJpeg
+
 _TICK_NS = 1000
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, in hex."""
+    return _digest(path)[0]
+
+
+def verify_clip(path: Path, known: dict[str, Any] | None = None) -> list[str]:
+    """What is wrong with a clip: its file, its pictures, their times, its poster, or its sidecar. Empty: nothing.
+
+    Args:
+        path: of the clip; sidecar and poster lie beside it.
+        known: what the sidecar should say, from elsewhere; without it, only what contradicts the clip is found.
+    """
+    try:
+        # In this order: while the H.264 takes the JPEGs' place, the sidecar changes first and speaks of both.
+        sha256, size_bytes = _digest(path)
+        sidecar = json.loads(path.with_suffix(".json").read_bytes())
+        wrong = _check_file(sha256, size_bytes, sidecar) + _check_poster(path, sidecar)
+        if known is not None and sidecar != known:
+            wrong.append("its sidecar is not the one that was saved")
+        return wrong + _check_pictures(path, sidecar) + _check_cover(sidecar)
+    except OSError as error:
+        return [f"it cannot be read: {error.strerror}: {error.filename}"]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        return [f"its sidecar cannot be understood: {type(error).__name__}: {error}"]
+
+
+def _digest(path: Path) -> tuple[str, int]:
+    """SHA-256 in hex, and how many bytes went into it."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest()
+        return digest.hexdigest(), file.tell()
 
 
-def verify_clip(path: Path) -> list[str]:
-    """What is wrong with a clip: its file, its pictures, their times, or its sidecar's own sums. Empty: nothing."""
+def _check_file(sha256: str, size_bytes: int, sidecar: dict[str, Any]) -> list[str]:
+    """It may still be the file that is being replaced."""
+    for told in (sidecar, sidecar.get("replaces", {})):
+        if sha256 == told.get("sha256"):
+            said = told["size_bytes"]
+            return [] if size_bytes == said else [f"the file has {size_bytes} bytes, the sidecar says {said}"]
+    return [f"the file is not the one that was saved: its SHA-256 is {sha256}, not {sidecar['sha256']}"]
+
+
+def _check_poster(path: Path, sidecar: dict[str, Any]) -> list[str]:
+    poster = path.with_name(sidecar["poster"])
     try:
-        sidecar = json.loads(path.with_suffix(".json").read_bytes())
-        wrong = _check_file(path, sidecar)
-        return wrong + _check_pictures(path, sidecar) + _check_cover(sidecar)
-    except OSError as error:
-        return [f"it cannot be read: {error.strerror}: {error.filename}"]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        return [f"its sidecar cannot be understood: {type(error).__name__}: {error}"]
-
-
-def _check_file(path: Path, sidecar: dict[str, Any]) -> list[str]:
-    """While the H.264 is about to take the JPEGs' place, either may be there."""
-    sha256 = sha256_of(path)
-    known = [sidecar["sha256"], sidecar.get("replaces", {}).get("sha256")]
-    if sha256 not in known:
-        return [f"the file is not the one that was saved: its SHA-256 is {sha256}, not {sidecar['sha256']}"]
-    wrong = []
-    size_bytes = sidecar["size_bytes"] if sha256 == known[0] else sidecar["replaces"]["size_bytes"]
-    if path.stat().st_size != size_bytes:
-        wrong.append(f"the file has {path.stat().st_size} bytes, the sidecar says {size_bytes}")
-    if not path.with_name(sidecar["poster"]).exists():
-        wrong.append(f"the poster {sidecar['poster']} is absent")
-    return wrong
+        jpeg.decode(poster.read_bytes(), width_at_least=None, pixel_format="gray")
+    except FileNotFoundError:
+        return [f"the poster {poster.name} is absent"]
+    except DamagedJpeg as error:
+        return [f"the poster {poster.name} is damaged: {error}"]
+    return []
 
 
 def _check_pictures(path: Path, sidecar: dict[str, Any]) -> list[str]:
@@ -71,6 +93,8 @@ def _decode(path: Path) -> tuple[list[int], int]:
     times: list[int] = []
     end = 0
     with av.open(f"file:{path}") as container:
+        if not container.streams.video:
+            return times, end
         stream = container.streams.video[0]
         for packet in container.demux(stream):
             if packet.pts is not None:

@@ -23,15 +23,16 @@ def copy_span(reader: CutReader, asked: Span, target: Path) -> Cut:
         MuxError: the file's codec does not go into an MP4, or a failing disk.
         SoundRefused: only its pictures do.
     """
-    return _Copy(reader, asked, target).run()
+    with ClipFile(target, reader.path) as clip:
+        return _Copy(reader, asked, clip).run()
 
 
 class _Copy:
-    def __init__(self, reader: CutReader, asked: Span, target: Path) -> None:
+    def __init__(self, reader: CutReader, asked: Span, clip: ClipFile) -> None:
         self._reader = reader
         self._asked = asked
-        self._clip = ClipFile(target, reader.path)
-        self._sound = Sound(reader, self._clip, asked)
+        self._clip = clip
+        self._sound = Sound(reader, clip, asked)
         self._stream: Stream | None = None
         self._from_ns = 0
         self._last_ns = 0  # shown latest of those written
@@ -57,7 +58,7 @@ class _Copy:
         self._send()
         self._sound.finish(until_ns, rest)
         self._clip.finish()
-        return Cut(Span(self._from_ns, until_ns), self._frames)
+        return Cut(Span(self._from_ns, until_ns), self._frames, self._sound.written)
 
     def _feed(self, packet: MediaPacket) -> bool:
         """The next packet of pictures; False when no more are wanted."""
@@ -108,11 +109,15 @@ class _Copy:
         self._unsent.clear()
 
     def _lengthen(self, until_ns: int) -> None:
-        """Show the last picture until then: an MP4 is as long as its packets by the order of decoding."""
+        """Show the last picture until then.
+
+        An MP4 ends where its packets end by the order of decoding, but not after the latest that a picture is shown.
+        """
         shown, decoded = self._unsent[0], self._unsent[-1]
         shown.duration = self._ticks(until_ns - self._last_ns)
-        if decoded is not shown and shown.pts is not None and decoded.dts is not None:
-            decoded.duration = max(1, shown.pts + shown.duration - decoded.dts - self._delay)
+        if shown.pts is not None and decoded.dts is not None:
+            missing = shown.pts + shown.duration - decoded.dts - self._delay
+            decoded.duration = max(1, missing, shown.duration if decoded is shown else 0)
 
     def _ticks(self, length_ns: int) -> int:
         assert self._reader.video.time_base is not None

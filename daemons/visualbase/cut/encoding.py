@@ -15,9 +15,8 @@ from visualbase.errors import MuxError, OtherSize
 from visualbase.sources.file import FALLBACK_INTERVAL
 from visualpath_protocol.clock import NS_PER_S
 
-CRF = "18"
-"""libx264's scale of quality: 18 looks as the source does."""
-PRESET = "veryfast"
+_OPTIONS = {"crf": "18", "preset": "veryfast", "bf": "0"}
+"""CRF 18 looks as the source does. Without B-frames the picture written last is shown last, and lasts as told."""
 _FULL_RANGE = ColorRange.JPEG.value
 _MAX_TICKS_PER_S = 1_000_000
 
@@ -47,7 +46,7 @@ class H264Encoder:
             self._time_base = Fraction(1, _MAX_TICKS_PER_S)
         begin = first.pts * source.time_base if first.pts is not None and source.time_base else Fraction(0)
         rate = source.average_rate or 1 / FALLBACK_INTERVAL
-        self._stream = clip.encode_pictures(rate, begin, {"crf": CRF, "preset": PRESET})
+        self._stream = clip.encode_pictures(rate, begin, _OPTIONS)
         self._stream.width, self._stream.height = self._size
         self._stream.pix_fmt = self._format
         codec = self._stream.codec_context

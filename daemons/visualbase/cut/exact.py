@@ -29,7 +29,8 @@ def encode_span(reader: CutReader, asked: Span, target: Path) -> Cut | None:
         OtherSize: the pictures change their size within the span.
         SoundRefused: the sound does not go into an MP4.
     """
-    return _Exact(reader, asked, target).run()
+    with ClipFile(target, reader.path) as clip:
+        return _Exact(reader, asked, clip).run()
 
 
 @dataclass
@@ -41,11 +42,11 @@ class _Held:
 
 
 class _Exact:
-    def __init__(self, reader: CutReader, asked: Span, target: Path) -> None:
+    def __init__(self, reader: CutReader, asked: Span, clip: ClipFile) -> None:
         self._reader = reader
         self._asked = asked
-        self._clip = ClipFile(target, reader.path)
-        self._sound = Sound(reader, self._clip, asked)
+        self._clip = clip
+        self._sound = Sound(reader, clip, asked)
         self._encoder: H264Encoder | None = None
         self._delivered = asked
         self._frames = 0
@@ -75,7 +76,7 @@ class _Exact:
         self._encoder.finish()
         self._sound.finish(self._delivered.to_ns, rest)
         self._clip.finish()
-        return Cut(self._delivered, self._frames)
+        return Cut(self._delivered, self._frames, self._sound.written)
 
     def _decoded(self, packets: Iterator[MediaPacket]) -> Iterator[VideoFrame]:
         for packet in packets:

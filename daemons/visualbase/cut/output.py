@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from visualbase.errors import MuxError, NoSpace
-from visualbase.mux import is_no_space
+from visualbase.mux import HEADER_BYTES, is_no_space
 
 MediaPacket: TypeAlias = "Packet[Any]"
 """Of pictures or of sound."""
@@ -27,6 +28,8 @@ class SoundRefused(Exception):
 
 class ClipFile:
     """Writes packets of pictures and of sound, at their own times less that of the first picture.
+
+    For a `with`: FFmpeg keeps a file that is not closed open for ever, and with it its room on the disk.
 
     Args:
         path: file to write.
@@ -43,10 +46,11 @@ class ClipFile:
         self._zero = Fraction(0)  # seconds, in the source's time
         self._sound: dict[int, Stream] = {}
         try:
+            path.write_bytes(bytes(HEADER_BYTES))  # a file whose header finds no room stays open, even if closed
             self._container: OutputContainer = av.open(
                 f"file:{path}", "w", format="mp4", container_options={"movflags": "+faststart"}
             )
-        except FFmpegError as error:
+        except (FFmpegError, OSError) as error:
             raise self._failed(error) from error
 
     def copy_pictures(self, template: VideoStream, first: Fraction) -> Stream:
@@ -141,6 +145,13 @@ class ClipFile:
             self._container.close()
         except FFmpegError as error:
             raise self._failed(error) from error
+
+    def __enter__(self) -> ClipFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(FFmpegError):  # what failed is on its way already
+            self._container.close()
 
     def _moved(self, packet: MediaPacket, stream: Stream) -> MediaPacket:
         assert packet.time_base is not None

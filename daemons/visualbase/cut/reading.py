@@ -17,6 +17,9 @@ from visualbase.errors import SourceError
 from visualbase.sources.file import FALLBACK_INTERVAL, first_video, ns, open_file
 from visualpath_protocol.clock import NS_PER_S
 
+_MAX_UNTOLD = 17
+"""Pictures that are waited for until one has a decoding time: one more than a decoder may hold back."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -31,10 +34,11 @@ class Span:
 
 @dataclass(frozen=True)
 class Cut:
-    """What has been written: from its first picture until its last ends, and how many."""
+    """What has been written: from its first picture until its last ends, how many, and packets of sound beside them."""
 
     delivered: Span
     frames: int
+    sounds: int
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,39 @@ class CutReader:
             self.interval = 1 / self.video.average_rate if self.video.average_rate else FALLBACK_INTERVAL
             if entry.near_ns is not None and self.video.time_base is not None:
                 ticks = Fraction(entry.near_ns + origin_ns, NS_PER_S) / self.video.time_base
-                with suppress(FFmpegError):  # it cannot be done in this format: then from the beginning
+                with suppress(FFmpegError, OverflowError):  # not in this format, or not so far: from the beginning
                     self._container.seek(int(ticks), stream=self.video)
         except BaseException:
             self._container.close()
             raise
 
     def packets(self) -> Iterator[MediaPacket]:
-        """From the entry on, and the sound beside it. Where FFmpeg cannot read on, the file ends."""
+        """From the entry on, and the sound beside it. Where FFmpeg cannot read on, the file ends.
+
+        Pictures are decoded at known times, if at any: Matroska tells none for the first, which are counted back.
+        """
+        untold: list[MediaPacket] = []
+        for packet in self._read():
+            if packet.stream is not self.video:
+                yield packet
+                continue
+            untold.append(packet)
+            if packet.dts is not None or len(untold) > _MAX_UNTOLD:
+                self._count_back(untold)
+                yield from untold
+                untold.clear()
+        yield from untold
+
+    def _count_back(self, packets: list[MediaPacket]) -> None:
+        """Give each of them a decoding time that has none, if the last one has."""
+        dts = packets[-1].dts
+        if dts is None or self.video.time_base is None:
+            return
+        step = max(1, round(self.interval / self.video.time_base))
+        for n, packet in enumerate(reversed(packets)):
+            packet.dts = dts - n * step
+
+    def _read(self) -> Iterator[MediaPacket]:
         waiting = self._key_ns is not None
         with suppress(FFmpegError):
             for packet in self._container.demux(self.video, *self.audio):

@@ -17,12 +17,16 @@ class Sound:
 
     Args:
         asked: what lies within it is wanted in any case.
+
+    Attributes:
+        written: packets that are in the clip.
     """
 
     def __init__(self, reader: CutReader, clip: ClipFile, asked: Span) -> None:
         self._reader = reader
         self._clip = clip
         self._asked = asked
+        self.written = 0
         self._from_ns: int | None = None
         self._held: list[tuple[int, MediaPacket]] = []
 
@@ -61,4 +65,5 @@ class Sound:
         for t_ns, packet in self._held:
             if self._from_ns <= t_ns < until_ns:
                 self._clip.add_sound(packet)
+                self.written += 1
         self._held = [held for held in self._held if held[0] >= until_ns]

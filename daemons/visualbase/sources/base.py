@@ -35,8 +35,8 @@ class Picture:
     """One picture of a source.
 
     Attributes:
-        t_ns: event time in ns, never negative, above that of the picture before; of a live source
-            CLOCK_MONOTONIC at capture.
+        t_ns: event time in ns, never negative, above that of the picture before; where it falls, the clock of a
+            file was set back and another time line begins. Of a live source CLOCK_MONOTONIC at capture.
         jpeg: the picture; 4:2:0 if it was encoded here, else as it came.
         width: in pixels.
         height: in pixels.

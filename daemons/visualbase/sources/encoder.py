@@ -28,8 +28,11 @@ class FrameEncoder:
         """The picture as JPEG, 4:2:0, turned to stand upright: its sides may be those of `frame` swapped.
 
         Raises:
-            SourceError: FFmpeg cannot convert its pixel format.
+            SourceError: FFmpeg cannot convert its pixel format, or it is too large for a JPEG.
         """
+        if max(frame.width, frame.height) > jpeg.MAX_SIDE:
+            reason = f"{frame.width}x{frame.height} pixels, and JPEG ends at {jpeg.MAX_SIDE} a side"
+            raise SourceError(self._uri, reason, "make it smaller")
         try:
             rgb = self._reformatter.reformat(frame, format="rgb24")
         except FFmpegError as error:

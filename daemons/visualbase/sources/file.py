@@ -25,6 +25,9 @@ from visualpath_protocol.clock import NS_PER_S
 FALLBACK_INTERVAL = Fraction(1, 25)
 """Seconds from picture to picture where the file names no rate."""
 
+SET_BACK = 1
+"""A file's clock that falls by so many seconds was set back; by less, its pictures are out of order."""
+
 _TEXT_AS_VIDEO = "tty"
 """FFmpeg's demuxer that plays a text file as terminal output."""
 
@@ -39,6 +42,8 @@ class FileSource(Source):
 
     Pictures stand upright, whatever the file says by way of a rotation; pixels that are not square and interlaced
     fields stay as they are. Motion JPEG is not encoded anew.
+
+    Where the file's clock is set back, as in files that were joined, `t_ns` falls with it (`TimeLine.place_or_anew`).
 
     `dropped` counts `damaged` (packets that the decoder refused), `not_rising` (pictures whose time
     is not above the one before) and `cut_short` (readings that ended in an error, not at the end).
@@ -70,7 +75,7 @@ class FileSource(Source):
         """All pictures in order of presentation; with `loop`, without end."""
         while True:
             for shown in self._reading.all_shown():
-                t_ns = self._line.place(self._reading.time_of(shown))
+                t_ns = self._line.place_or_anew(self._reading.time_of(shown))
                 if t_ns is None:
                     self.dropped["not_rising"] += 1
                 else:
@@ -101,6 +106,7 @@ class TimeLine:
         self._shift = Fraction(0)
         self._next_pass: Fraction | None = None  # where the next pass begins, on our time line
         self._last_t_ns = -1
+        self._refused: Fraction | None = None  # the time of the picture before, if that had no place
 
     def place(self, time: Fraction | None) -> int | None:
         """`t_ns` of the next picture; None if its time is not above that of the one before.
@@ -119,8 +125,25 @@ class TimeLine:
             return None
         if self._last is not None:
             self._step = time - self._last
-        self._last, self._last_t_ns = time, t_ns
+        self._last, self._last_t_ns, self._refused = time, t_ns, None
         return t_ns
+
+    def place_or_anew(self, time: Fraction | None) -> int | None:
+        """As `place`, but where the file's clock is set back for good, another time line begins: `t_ns` falls.
+
+        That is so when two pictures in a row agree on it; the first of them, and any other that is alone with its
+        time, has no place.
+        """
+        before = self._refused
+        t_ns = self.place(time)
+        if t_ns is not None or time is None or self._last is None:
+            return t_ns
+        self._refused = time
+        if self._last - time < SET_BACK or before is None or not before < time <= before + SET_BACK:
+            return None
+        self._shift = max(self._shift, -time)
+        self._last, self._last_t_ns, self._refused = time, ns(time + self._shift), None
+        return self._last_t_ns
 
     def begin_again(self) -> None:
         """The next picture is the file's first again: it follows the last after the last interval."""
@@ -130,18 +153,14 @@ class TimeLine:
 
 
 class _Reading:
-    """One pass over the file, with its first picture already decoded: only that proves that there is one.
-
-    What is shown is a decoded picture, or the packet itself where that is a JPEG which can be handed on.
-    """
+    """One pass over the file, with its first picture already decoded: only that proves that there is one."""
 
     def __init__(self, path: str, dropped: dict[str, int]) -> None:
         self._dropped = dropped
         self._container = open_file(path)
         try:
             self.stream = first_video(self._container, path)
-            self.stream.thread_type = "SLICE"  # frame threads lose the pictures that follow damage near the end
-            self._hands_on: bool | None = None if self.stream.codec_context.name == "mjpeg" else False
+            self._decoding = Decoding(self.stream, dropped)
             self._rest = self._read_all()
             first = next(self._rest, None)
             if first is None:
@@ -174,16 +193,31 @@ class _Reading:
     def _read_all(self) -> Generator[Shown, None, None]:
         try:
             for packet in self._container.demux(self.stream):
-                yield from self._shown_by(packet)
+                yield from self._decoding.shown_by(packet)
         except FFmpegError:
             self._dropped["cut_short"] += 1
-            yield from self._shown_by(None)  # what the decoder still holds
+            yield from self._decoding.shown_by(None)  # what the decoder still holds
 
-    def _shown_by(self, packet: Packet[VideoStream] | None) -> Sequence[Shown]:
+
+class Decoding:
+    """A stream's packets to what is shown: a decoded picture, or the packet where that is a JPEG to be handed on.
+
+    Args:
+        dropped: where packets that the decoder refused are counted, as `damaged`.
+    """
+
+    def __init__(self, stream: VideoStream, dropped: dict[str, int]) -> None:
+        stream.thread_type = "SLICE"  # threads by frame hold pictures back, and lose those that follow damage
+        self._codec = stream.codec_context
+        self._dropped = dropped
+        self._hands_on: bool | None = None if self._codec.name == "mjpeg" else False
+
+    def shown_by(self, packet: Packet[VideoStream] | None) -> Sequence[Shown]:
+        """What the packet completes; None gives what the decoder still holds."""
         try:
             if self._hands_on and packet is not None and packet.size and jpeg.whole_size(bytes(packet)):
                 return [packet]
-            frames = self.stream.codec_context.decode(packet)
+            frames = self._codec.decode(packet)
             if self._hands_on is None and frames and packet is not None:
                 self._hands_on = _is_that_picture(bytes(packet), frames[0])
                 return [packet] if self._hands_on else frames
@@ -206,7 +240,7 @@ def open_file(path: str) -> InputContainer:
     """
     try:
         # "file:" and the list: neither a name with a colon nor a playlist may reach for the network.
-        return av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except FileNotFoundError as error:
         raise SourceError(path, "no such file", "check the path") from error
     except IsADirectoryError as error:
@@ -230,8 +264,11 @@ def first_video(container: InputContainer, path: str) -> VideoStream:
     """
     if container.format.name != _TEXT_AS_VIDEO:
         for stream in container.streams.video:
-            if not stream.disposition & Disposition.attached_pic:
-                return stream
+            if stream.disposition & Disposition.attached_pic:
+                continue
+            if stream.codec_context is None:
+                raise SourceError(path, "FFmpeg does not know its video codec", "convert it to H.264")
+            return stream
     kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
     what = "text" if container.format.name == _TEXT_AS_VIDEO else kinds
     raise SourceError(path, f"no video in it, only {what}", "give a file with a video stream")

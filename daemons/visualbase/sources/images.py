@@ -17,8 +17,8 @@ from av.error import FFmpegError
 from visualbase import jpeg
 from visualbase.errors import DamagedJpeg, SourceError
 from visualbase.sources.base import Picture, Source, SourceInfo
-from visualbase.sources.encoder import FrameEncoder
-from visualbase.sources.file import open_file
+from visualbase.sources.encoder import FrameEncoder, quarter_turns
+from visualbase.sources.file import first_video, open_file
 from visualbase.sources.query import read_query
 from visualpath_protocol.clock import NS_PER_S
 
@@ -91,10 +91,14 @@ class ImageSource(Source):
         try:
             with open(path, "rb") as file:
                 data = file.read()
-            if data.startswith(_JPEG_BEGINS) and jpeg.whole_size(data) and _EXIF not in data[:_EXIF_WITHIN]:
+            is_jpeg = data.startswith(_JPEG_BEGINS) and jpeg.whole_size(data) is not None
+            if is_jpeg and _EXIF not in data[:_EXIF_WITHIN]:
                 return data
             with open_file(path) as container:
-                return next((self._encoder.encode(frame) for frame in container.decode(video=0)), None)
+                frame = next(container.decode(first_video(container, path)), None)
+            if frame is None:
+                return None
+            return data if is_jpeg and quarter_turns(frame) == 0 else self._encoder.encode(frame)
         except (OSError, FFmpegError, DamagedJpeg, SourceError):
             return None
 
@@ -124,7 +128,7 @@ def _paths(pattern: str) -> list[str]:
     found = [path for path in found if os.path.isfile(path)]
     if not found:
         raise SourceError(pattern, "no pictures there", f"give a folder with {' '.join(_SUFFIXES)}, or a pattern")
-    return sorted(found, key=_natural)
+    return sorted(found, key=lambda path: (_natural(path), path))
 
 
 def _natural(path: str) -> list[tuple[int, str]]:

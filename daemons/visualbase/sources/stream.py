@@ -9,15 +9,13 @@ import av
 import av.error
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError
-from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from visualbase import jpeg
-from visualbase.errors import DamagedJpeg, NoAnswer, SourceError, Stalled
+from visualbase.errors import NoAnswer, SourceError, Stalled
 from visualbase.sources.base import Picture, Source, SourceInfo
 from visualbase.sources.encoder import FrameEncoder
-from visualbase.sources.file import FALLBACK_INTERVAL, TimeLine, first_video
+from visualbase.sources.file import FALLBACK_INTERVAL, Decoding, Shown, TimeLine, first_video
 from visualbase.sources.intake import Arrival, Intake
 from visualpath_protocol.clock import NS_PER_MS, NS_PER_S, mono_ns
 
@@ -68,8 +66,7 @@ class StreamSource(Source):
             self._container.close()
             raise
         codec = self._stream.codec_context
-        self._is_mjpeg = codec.name == "mjpeg"
-        self._stream.thread_type = "SLICE"  # threads by frame hold pictures back
+        self._decoding = Decoding(self._stream, self.dropped)
         self._last_t_ns = -1
         self.info = SourceInfo(codec.width, codec.height, float(self._stream.average_rate or 0), origin_ns=0)
 
@@ -92,7 +89,7 @@ class StreamSource(Source):
             self.dropped["behind"] += intake.dropped - thrown_away
             thrown_away = intake.dropped
             fruitless += 1
-            for shown in self._pictures_of(arrival.packet):
+            for shown in self._decoding.shown_by(arrival.packet):
                 fruitless = 0
                 if not intake.more_waiting() or not self._is_old(arrival, opened_ns):
                     yield self._picture(shown, max(arrival.t_ns, self._last_t_ns + 1))
@@ -126,9 +123,9 @@ class StreamSource(Source):
         line = TimeLine(1 / rate if rate else FALLBACK_INTERVAL)
         try:
             for packet in self._container.demux(self._stream):
-                for shown in self._pictures_of(packet):
+                for shown in self._decoding.shown_by(packet):
                     pts, time_base = shown.pts, shown.time_base
-                    t_ns = line.place(None if pts is None or time_base is None else pts * time_base)
+                    t_ns = line.place_or_anew(None if pts is None or time_base is None else pts * time_base)
                     if t_ns is None:
                         self.dropped["not_rising"] += 1
                     else:
@@ -136,17 +133,7 @@ class StreamSource(Source):
         except FFmpegError as error:
             raise _broken(self._uri, error) from None
 
-    def _pictures_of(self, packet: Packet[VideoStream]) -> list[Packet[VideoStream]] | list[VideoFrame]:
-        """What the packet completes: itself, if it is a JPEG that can be handed on, else what the decoder gives."""
-        try:
-            if self._is_mjpeg and packet.size and jpeg.whole_size(bytes(packet)) is not None:
-                return [packet]
-            return self._stream.codec_context.decode(packet)
-        except (DamagedJpeg, FFmpegError):
-            self.dropped["damaged"] += 1
-            return []
-
-    def _picture(self, shown: Packet[VideoStream] | VideoFrame, t_ns: int) -> Picture:
+    def _picture(self, shown: Shown, t_ns: int) -> Picture:
         self._last_t_ns = t_ns
         data = self._encoder.encode(shown) if isinstance(shown, VideoFrame) else bytes(shown)
         return Picture(t_ns, data, *jpeg.size(data))
@@ -159,7 +146,7 @@ def _open(uri: str, timeout_ns: int) -> InputContainer:
         options["rtsp_transport"] = "tcp"
     started_ns = mono_ns()
     try:
-        return av.open(uri, options=options, timeout=timeout_ns / NS_PER_S)
+        return av.open(uri, options=options, timeout=timeout_ns / NS_PER_S, metadata_errors="replace")
     except FFmpegError as error:
         # "from None": FFmpeg's own message holds the address, and that may hold a password.
         raise _refused(uri, error, None if mono_ns() - started_ns < timeout_ns else timeout_ns) from None

@@ -66,7 +66,7 @@ class ClipDaemon:
         self._maker.on_no_space = self._tidy
         self._maker.on_failed = self._on_failed
         self._received_ns: dict[str, int] = {}
-        """When this process took the first TRIG of each clip in the making, by that TRIG's id (monotonic)."""
+        """When this process took the first TRIG of each clip in the making, by the clip's id (monotonic)."""
         self._connect()
 
     def _connect(self) -> None:
@@ -126,6 +126,9 @@ class ClipDaemon:
         try:
             if self._ledger.knows(trig.trig_id, trig.revision):
                 return Ack(trig_id=trig.trig_id, revision=trig.revision, result="duplicate"), _nothing
+            if self._maker.is_far_ahead(trig):
+                why = "it ends more than clip.max_length after the newest frame: a moment is over when it is told of"
+                return Ack(trig_id=trig.trig_id, revision=trig.revision, result="refused", why=why), _nothing
             if self._maker.is_overloaded:
                 self._service.refusals.add("deferred.trigger", trig)
                 return None, _nothing
@@ -136,11 +139,11 @@ class ClipDaemon:
             return None, _nothing
         log.info("%s: %s", trig, order)
         ack = Ack(trig_id=trig.trig_id, revision=trig.revision, result="accepted")
-        return ack, lambda: self._begin(trig, order, is_new)
+        return ack, lambda: self._begin(order, is_new)
 
-    def _begin(self, trig: Trig, order: ClipOrder, is_new: bool) -> None:
+    def _begin(self, order: ClipOrder, is_new: bool) -> None:
         if is_new:
-            self._received_ns[trig.trig_id] = mono_ns()
+            self._received_ns[order.clip_id] = mono_ns()
             self._maker.begin(order)
         else:
             self._maker.grow(order)

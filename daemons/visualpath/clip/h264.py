@@ -13,19 +13,23 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from visualbase.mux import is_no_space
 from visualbase.transcode import EXIT_NO_SPACE
 from visualbase.verify import sha256_of
 from visualpath.clip.files import ClipFolder, delete
-from visualpath.clip.ledger import Ledger, SavedClip
+from visualpath.clip.ledger import Ledger, LedgerError, SavedClip
 from visualpath.clip.outcomes import Outcomes
 from visualpath.clip.sidecar import Sidecar, read_sidecar, with_file, write_sidecar
 from visualpath.clip.worker import Worker
 from visualpath.runtime.files import publish
-from visualpath_protocol.clock import NS_PER_S
+from visualpath_protocol.clock import NS_PER_S, mono_ns
 
 log = logging.getLogger(__name__)
 
-NO_SPACE_PAUSE_NS = 30 * NS_PER_S
+PAUSE_NS = 30 * NS_PER_S
+"""After a full disk, or a ledger that cannot be read."""
+TIMEOUT_NS = 3600 * NS_PER_S
+"""For one clip: a minute of video takes minutes of a core; beyond an hour the process hangs."""
 REPLACED = ("codec", "sha256", "size_bytes")
 
 
@@ -44,6 +48,7 @@ class H264Maker:
         self._worker = worker
         self._clip: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._kill_at_ns = 0
         self._pause_until_ns = 0
         self._is_idle = False
 
@@ -57,8 +62,17 @@ class H264Maker:
             code = self._process.poll()
             if code is not None:
                 self._ended(code, now)
+            elif now >= self._kill_at_ns:
+                log.warning("the encoder of %s takes longer than %g s: killed", self._clip, TIMEOUT_NS / NS_PER_S)
+                self._process.kill()  # the next ticks see it end
+                self._kill_at_ns = now + TIMEOUT_NS
         elif not self.clip_id and not self._is_idle and now >= self._pause_until_ns and self._worker.has_room:
-            wanted = self._ledger.next_for_h264()
+            try:
+                wanted = self._ledger.next_for_h264()
+            except LedgerError as error:
+                self._outcomes.unreadable(error)
+                self._pause_until_ns = now + PAUSE_NS
+                return
             if wanted is None:
                 self._is_idle = True
             else:
@@ -86,8 +100,13 @@ class H264Maker:
 
     def _spawn(self) -> None:
         assert self._clip is not None
-        command = [sys.executable, "-m", "visualbase.transcode", str(self._clip), str(self._folder.h264(self.clip_id))]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        target = self._folder.h264(self.clip_id)
+        command = [sys.executable, "-m", "visualbase.transcode", str(self._clip), str(target), str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        except OSError as error:
+            self._end(f"no process can be started: {error}")
+        self._kill_at_ns = mono_ns() + TIMEOUT_NS
 
     def _checked(self, sidecar: Sidecar | None) -> None:
         if sidecar is None:
@@ -101,12 +120,15 @@ class H264Maker:
             assert self._clip is not None
             self._worker.submit(partial(_install, self._clip, self._folder.h264(self.clip_id)), self._installed)
         elif code == EXIT_NO_SPACE:
-            delete([self._folder.h264(self.clip_id)])
-            log.warning("no space for H.264: tried again later: %s", said)
-            self._pause_until_ns = now + NO_SPACE_PAUSE_NS
-            self.clip_id = ""
+            self._wait_for_room(said, now)
         else:
             self._end(said or f"the encoder ended with {code}")
+
+    def _wait_for_room(self, said: str, now: int) -> None:
+        delete([self._folder.h264(self.clip_id)])
+        log.warning("no space for H.264: tried again later: %s", said)
+        self._pause_until_ns = now + PAUSE_NS
+        self.clip_id = ""
 
     def _close(self) -> str:
         """Let go of the process; returns the last line it wrote."""
@@ -117,13 +139,15 @@ class H264Maker:
         self._process = None
         return said.rpartition("\n")[2]
 
-    def _installed(self, result: Sidecar | str) -> None:
+    def _installed(self, result: Sidecar | Exception) -> None:
         assert self._clip is not None
-        if isinstance(result, str):
-            self._end(result)
-            return
-        self._outcomes.is_h264(self.clip_id, self._clip, result)
-        self.clip_id = ""
+        if isinstance(result, OSError) and is_no_space(result):
+            self._wait_for_room(str(result), mono_ns())
+        elif isinstance(result, Exception):
+            self._end(str(result))
+        else:
+            self._outcomes.is_h264(self.clip_id, self._clip, result)
+            self.clip_id = ""
 
     def _end(self, why: str) -> None:
         delete([self._folder.h264(self.clip_id)])
@@ -140,16 +164,16 @@ def _check(clip: Path) -> Sidecar | None:
         return None  # the encoder will say what is wrong
 
 
-def _install(clip: Path, h264: Path) -> Sidecar | str:
+def _install(clip: Path, h264: Path) -> Sidecar | Exception:
     """In the worker: put the H.264 into the clip's place; the sidecar, or why not."""
     try:
         sidecar = read_sidecar(clip)
         before = sidecar.pop("replaces", None) or {key: sidecar[key] for key in REPLACED}
         if not clip.exists():
-            return "the clip was deleted"
+            return FileNotFoundError("the clip was deleted")
         sidecar = {**with_file(sidecar, h264, clip, "h264"), "replaces": before}
         write_sidecar(sidecar, clip)
         publish(h264, clip)
     except (OSError, ValueError, KeyError) as error:
-        return str(error)
+        return error
     return sidecar

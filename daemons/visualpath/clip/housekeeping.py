@@ -50,9 +50,12 @@ class Housekeeper:
             return
         total, _, free = shutil.disk_usage(self._folder.path)
         with suppress(LedgerError):  # counted by whoever writes to it; the files must go all the more
-            oldest = [clip for clip in self._ledger.oldest_saved(AT_ONCE) if clip.clip_id != h264.clip_id]
+            now_wall_ns = self._wall_ns()
+            expired = self._ledger.saved_before(now_wall_ns - self._config.retention_ns, AT_ONCE)
+            clips = [*(expired if self._config.retention_ns else []), *self._ledger.oldest_saved(AT_ONCE)]
+            oldest = {clip.clip_id: clip for clip in clips if clip.clip_id != h264.clip_id}.values()
             saved_bytes = self._ledger.saved_bytes()
-            found = victims(oldest, self._config, Disk(total, free), saved_bytes, maker.needed_bytes(), self._wall_ns())
+            found = victims(oldest, self._config, Disk(total, free), saved_bytes, maker.needed_bytes(), now_wall_ns)
             if found:
                 self._delete(found)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from visualpath.clip.order import ClipOrder, with_roots
+from visualpath.clip.order import ClipOrder, root_of
 from visualpath.runtime.database import open_database
 from visualpath_protocol.clock import wall_ns
 from visualpath_protocol.codec import Codec, encode
@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS clips (
     size_bytes INTEGER NOT NULL DEFAULT 0, saved_wall_ns INTEGER NOT NULL DEFAULT 0,
     h264 TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS clips_by_state ON clips (state, size_bytes);
+CREATE INDEX IF NOT EXISTS clips_by_age ON clips (state, saved_wall_ns);
 CREATE INDEX IF NOT EXISTS clips_by_h264 ON clips (h264);
 CREATE TABLE IF NOT EXISTS triggers (
     trig_id TEXT NOT NULL, revision INTEGER NOT NULL, clip_id TEXT NOT NULL, body BLOB NOT NULL,
@@ -157,6 +158,12 @@ class Ledger:
         """The clips on disk, in the order they were asked for."""
         return self._saved("state = 'saved'", limit)
 
+    def saved_before(self, wall_ns: int, limit: int) -> list[SavedClip]:
+        """The clips on disk that are older than that, whatever a clock that stood wrong has written into others."""
+        query = """SELECT clip_id, path, size_bytes, saved_wall_ns FROM clips
+            WHERE state = 'saved' AND saved_wall_ns < ? ORDER BY saved_wall_ns LIMIT ?"""
+        return [SavedClip(*row) for row in self._database.execute(query, (wall_ns, limit))]
+
     def interrupted_deletions(self) -> list[tuple[SavedClip, str]]:
         """The clips that were being deleted, and why."""
         query = "SELECT clip_id, path, size_bytes, saved_wall_ns, why FROM clips WHERE state = 'deleting'"
@@ -169,9 +176,11 @@ class Ledger:
 
     def triggers(self, limit: int) -> list[Trig]:
         """The newest triggers, newest revision of each, in the order they came."""
-        query = "SELECT body, max(revision) FROM triggers GROUP BY trig_id ORDER BY max(rowid) DESC LIMIT ?"
+        query = """SELECT body FROM triggers AS this WHERE NOT EXISTS
+            (SELECT 1 FROM triggers WHERE trig_id = this.trig_id AND revision > this.revision)
+            ORDER BY rowid DESC LIMIT ?"""
         rows = self._database.execute(query, (limit,)).fetchall()
-        return [self._codec.decode(body) for body, _ in reversed(rows)]
+        return [self._codec.decode(body) for (body,) in reversed(rows)]
 
     def clips(self, limit: int, wanted: str = "") -> list[dict[str, Any]]:
         """The newest clips, oldest first: CLIP_COLUMNS, `trig_ids`, `asked`, and the sidecar's content.
@@ -212,9 +221,13 @@ class Ledger:
         return ClipOrder(clip_id=clip_id, stream=stream, epoch=epoch, asked=(start_ns, end_ns), triggers=triggers)
 
     def _triggers_of(self, clip_id: str) -> list[tuple[str, bytes, int]]:
-        """The id and newest revision of each trigger, in the order they came."""
-        ids = with_roots(clip_id)
-        places = ", ".join("?" * len(ids))
-        query = f"""SELECT trig_id, body, max(revision) FROM triggers
-            WHERE clip_id IN ({places}) GROUP BY trig_id ORDER BY min(rowid)"""  # noqa: S608
-        return self._database.execute(query, ids).fetchall()
+        """The id and newest revision of each trigger, in the order they came; of a rest, those of what it goes on from.
+
+        Those are its root and the root's rests up to its own frame.
+        """
+        query = """SELECT trig_id, body, max(revision) FROM triggers WHERE clip_id = :root
+            OR (clip_id BETWEEN :root || '-f0' AND :root || '-f9:'
+                AND CAST(substr(clip_id, :at) AS INTEGER) <= CAST(substr(:own, :at) AS INTEGER))
+            GROUP BY trig_id ORDER BY min(rowid)"""
+        root = root_of(clip_id)
+        return self._database.execute(query, {"root": root, "own": clip_id, "at": len(root) + 3}).fetchall()

@@ -87,6 +87,15 @@ class ClipMaker:
         waiting = [each.order for each in self._waiting.values() if each.no_space]
         return sum(SLACK_BYTES + (self._streams[order.stream].bytes_of(order) or 0) for order in waiting)
 
+    def is_far_ahead(self, trig: Trig) -> bool:
+        """Whether a trigger's moment lies where no frame is yet: its clip would fill the disk, or wait for ever."""
+        stream, limit_ns = self._streams[trig.stream], trig.t_end_ns - self._config.max_length_ns
+        newest_ns = stream.newest_ns(trig.epoch)
+        if newest_ns is None or newest_ns < limit_ns:
+            self._close(stream.catch_up())  # the frames may be waiting to be heard of
+            newest_ns = stream.newest_ns(trig.epoch)
+        return newest_ns is not None and newest_ns < limit_ns
+
     def place(self, trig: Trig) -> ClipOrder:
         """The clip that a trigger belongs to, as it is with it.
 
@@ -147,9 +156,10 @@ class ClipMaker:
         if now < self._retry_ns or not self._waiting:
             return
         self._retry_ns = now + RETRY_NS
-        for waiting in list(self._waiting.values()):
-            if now >= waiting.not_before_ns:
-                self._try_again(waiting)
+        due = [waiting for waiting in self._waiting.values() if now >= waiting.not_before_ns]
+        without_room = [waiting for waiting in due if not self._try_again(waiting)]
+        if without_room:
+            self.on_no_space()
 
     def next_deadline(self) -> int | None:
         """When `tick` has something to do (monotonic ns)."""
@@ -163,19 +173,20 @@ class ClipMaker:
         for stream in self._streams.values():
             stream.stop()
 
-    def _try_again(self, waiting: _Waiting) -> None:
+    def _try_again(self, waiting: _Waiting) -> bool:
+        """False if there is still no room for it on the disk."""
         order = waiting.order
         if waiting.no_space:
             needed_bytes = self._streams[order.stream].bytes_of(order)
             if needed_bytes is None:
                 del self._waiting[order.clip_id], self._open[order.clip_id]
                 self._fail(order, NO_SPACE)
-                return
+                return True
             if self._free_bytes() < needed_bytes + SLACK_BYTES:
-                self.on_no_space()
-                return
+                return False
         del self._waiting[order.clip_id]
         self.begin(order)
+        return True
 
     def _free_bytes(self) -> int:
         try:

@@ -16,7 +16,8 @@ class ClipOrder(msgspec.Struct, frozen=True, kw_only=True):
     """A clip that was asked for.
 
     Attributes:
-        clip_id: the id of its first trigger; of a clip that goes on where another ended, with an ending.
+        clip_id: the id of its first trigger; of a clip that goes on where another ended, with an ending: `-r` and the
+            revision that asked for more, `-f` and the frame from which pictures have another size.
         asked: event time asked for; it may begin below 0.
         triggers: the newest revision of each, in the order they came.
     """
@@ -52,13 +53,12 @@ class ClipOrder(msgspec.Struct, frozen=True, kw_only=True):
     def rest_from(self, frame: FrameHeader) -> ClipOrder:
         """What is left when the clip has to end before `frame`: a clip of its own, of the same triggers."""
         asked = frame.t_ns, max(self.asked[1], frame.t_ns)
-        return msgspec.structs.replace(self, clip_id=f"{self.clip_id}-f{frame.frame_id}", asked=asked)
+        return msgspec.structs.replace(self, clip_id=f"{root_of(self.clip_id)}-f{frame.frame_id}", asked=asked)
 
 
-def with_roots(clip_id: str) -> list[str]:
-    """A clip's id, and those of the clips whose rest it is: their triggers are its triggers."""
-    parts = clip_id.split("-f")
-    return ["-f".join(parts[: n + 1]) for n in range(len(parts))]
+def root_of(clip_id: str) -> str:
+    """The id of the clip whose rest this is; its own if it is none. A rest's rest has the same root: ids stay short."""
+    return clip_id.partition("-f")[0]
 
 
 def span_of(trig: Trig, pre_ns: int, post_ns: int) -> Span:
@@ -96,4 +96,7 @@ def place(
 
 
 def _fits(order: ClipOrder, span: Span, max_length_ns: int) -> bool:
+    """Whether an order may grow by a span. A rest begins where pictures change their size, and never before."""
+    if root_of(order.clip_id) != order.clip_id and span[0] < order.asked[0]:
+        return False
     return max(order.asked[1], span[1]) - min(order.asked[0], span[0]) <= max_length_ns

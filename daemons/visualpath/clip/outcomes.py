@@ -75,6 +75,10 @@ class Outcomes:
         self._service.refusals.add("h264.failed", f"{clip_id}: {why}")
         self.commit(clip_id, lambda: self._ledger.h264_failed(clip_id, why))
 
+    def unreadable(self, error: LedgerError) -> None:
+        """The ledger does not say what is to be done."""
+        self._service.refusals.add("failed.ledger", error)
+
     def commit(self, clip_id: str, outcome: Callable[[], object]) -> None:
         """Put an outcome into the ledger, after those of the same clip that wait for it."""
         if any(waiting == clip_id for waiting, _ in self._uncommitted):

@@ -16,7 +16,7 @@ from visualpath.clip.index import can_read
 from visualpath.clip.journal import Entry, Journal, Salvage
 from visualpath.clip.order import ClipOrder
 from visualpath.clip.sidecar import Sidecar, make_sidecar, read_sidecar, with_file, write_sidecar
-from visualpath.runtime.files import publish, sync_dir
+from visualpath.runtime.files import publish, sync_dir, write_durably
 from visualpath_protocol.messages import FrameHeader
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class Recording:
 
     Attributes:
         origin_ns: the source's own time at event time 0; None: unknown.
+        began_ns: when it was begun (monotonic).
         completed_by: the first frame past the span, which nothing more is wanted after; None while it has not come.
         resized_at: the first frame that has another size than the clip, which had to end before it.
     """
@@ -49,6 +50,7 @@ class Recording:
         self._reader = reader
         self._folder = folder
         self.origin_ns: int | None = None
+        self.began_ns = 0
         self._salvage: Salvage | None = None
         self._writer: MjpegMp4Writer | None = None
         self._journal: Journal | None = None
@@ -149,8 +151,7 @@ class Recording:
         sync_dir(path.parent.parent)
         made = make_sidecar(self.order, self.timeline, (first, last), self._size, self.origin_ns)
         sidecar = with_file(made, part, path, "mjpeg")
-        poster = path.with_suffix(POSTER_SUFFIX)
-        poster.write_bytes(self._poster)
+        write_durably(path.with_suffix(POSTER_SUFFIX), self._poster)
         write_sidecar(sidecar, path)
         publish(part, path)  # last: whoever finds the clip finds its sidecar
         self._close_journal()

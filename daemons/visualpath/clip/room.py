@@ -29,7 +29,7 @@ def victims(
     """The clips to delete, and why.
 
     Args:
-        oldest: clips on disk that may be deleted, in the order they were asked for.
+        oldest: clips on disk that may be deleted: the expired ones, then in the order they were asked for.
         config: the bounds.
         disk: how full it is.
         saved_bytes: all clips together.

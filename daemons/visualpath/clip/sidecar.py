@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import av
 import msgspec
+import numpy as np
 
 from visualbase.clip import ClipTimeline
 from visualbase.verify import sha256_of
@@ -21,6 +23,8 @@ from visualpath_protocol.clock import rfc3339, wall_ns
 from visualpath_protocol.messages import FrameHeader
 
 SCHEMA = 2
+MAX_DEPTH = 50
+"""Levels of a trigger's metadata that are kept; JSON's encoder gives up at some hundreds."""
 
 Sidecar = dict[str, Any]
 
@@ -49,7 +53,7 @@ def make_sidecar(
         "stream": order.stream,
         "epoch": order.epoch,
         "origin_ns": origin_ns,
-        "triggers": [msgspec.to_builtins(trig) for trig in order.triggers],
+        "triggers": [as_json(msgspec.to_builtins(trig, enc_hook=np.ndarray.tolist)) for trig in order.triggers],
         "asked": [timeline.start_ns, timeline.end_ns],
         "delivered": list(timeline.delivered or ()),
         "gaps": [{"from": gap.from_ns, "to": gap.to_ns, "reason": gap.reason} for gap in timeline.gaps],
@@ -98,6 +102,20 @@ def read_sidecar(clip: Path) -> Sidecar:
     if not isinstance(sidecar, dict) or not isinstance(sidecar.get("sha256"), str):
         raise ValueError("it is no sidecar")
     return sidecar
+
+
+def as_json(value: Any, depth: int = 0) -> Any:
+    """Builtins as JSON can have them: a plug-in's metadata may be anything that MessagePack takes.
+
+    NaN and infinity become null, and what lies too deep a text that says so.
+    """
+    if depth > MAX_DEPTH:
+        return "too deep"
+    if isinstance(value, dict):
+        return {str(key): as_json(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(each, depth + 1) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @functools.cache

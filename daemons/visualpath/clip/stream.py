@@ -25,7 +25,7 @@ class ClipStream:
     """Feeds recordings with frames, and closes them when no more can come.
 
     A recording closes at the first frame past its end, at the end of the stream, at an epoch change, or
-    `stall_timeout` of monotonic time after the last frame.
+    `stall_timeout` of monotonic time after the last frame; or after it began, if no frame of its span has come since.
     """
 
     def __init__(self, name: str, ring_dir: Path, ring_length_ns: int, config: ClipConfig, folder: ClipFolder) -> None:
@@ -54,6 +54,7 @@ class ClipStream:
         """Begin a clip with what an earlier run and the ring hold; returns it if it is complete already."""
         recording = Recording(order, self._frame_ns(), self._reader, self._folder)
         recording.origin_ns = self._origin_ns(order.epoch)
+        recording.began_ns = now
         last = recording.resume(Salvage(self._folder, order.clip_id))
         for header in self._index.frames_from(order.epoch, order.asked[0]):
             if recording.is_over:
@@ -64,7 +65,6 @@ class ClipStream:
         if recording.is_over:
             return [recording]
         self.recordings.append(recording)
-        self._heard_ns = self._heard_ns or now
         return self._close_if_over()
 
     def extend(self, order: ClipOrder, now: int) -> list[Recording]:
@@ -75,6 +75,15 @@ class ClipStream:
                 self._drop([recording])
                 return self.start(order, now)
         return []
+
+    def newest_ns(self, epoch: int) -> int | None:
+        """Event time of the newest frame, if it is of this epoch."""
+        last = self._index.last
+        return last.t_ns if last is not None and last.epoch == epoch else None
+
+    def catch_up(self) -> list[Recording]:
+        """Take the frames that were written and not announced; returns the recordings that are complete."""
+        return self._feed(self._index.catch_up())
 
     def bytes_of(self, order: ClipOrder) -> int | None:
         """How large the pictures are that a clip could have; None if there are none, and none can come."""
@@ -106,7 +115,7 @@ class ClipStream:
         caught_up: list[Recording] = []
         if self._ring_may_hold_more(state):
             self._caught_up_to = state.epoch, state.last_frame_id
-            caught_up = self._feed(self._index.catch_up())
+            caught_up = self.catch_up()
         return caught_up + self._close_if_over()
 
     def _ring_may_hold_more(self, state: StreamState) -> bool:
@@ -120,14 +129,19 @@ class ClipStream:
 
     def tick(self, now: int) -> list[Recording]:
         """Close what waits for frames that do not come."""
-        deadline = self.next_deadline()
-        return self._close(self.recordings, "not_received") if deadline is not None and now >= deadline else []
+        if not any(self._due_ns(recording) <= now for recording in self.recordings):
+            return []
+        complete = self.catch_up()
+        return complete + self._close((r for r in self.recordings if self._due_ns(r) <= now), "not_received")
 
     def next_deadline(self) -> int | None:
         """When `tick` has something to do (monotonic ns)."""
-        if not self.recordings or self._heard_ns is None:
-            return None
-        return self._heard_ns + self._config.stall_timeout_ns
+        return min((self._due_ns(recording) for recording in self.recordings), default=None)
+
+    def _due_ns(self, recording: Recording) -> int:
+        """When a recording has waited in vain. One that has had no frame yet is not kept alive by those of others."""
+        heard_ns = self._heard_ns if recording.timeline.is_reached else None
+        return (recording.began_ns if heard_ns is None else heard_ns) + self._config.stall_timeout_ns
 
     def stop(self) -> None:
         """Leave the unfinished recordings to the next run: their rows and journals say so."""

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 HANDOVER_FRAMES = 32
 PACE_SLACK_NS = NS_PER_S
+PACE_GAP_NS = 60 * NS_PER_S
+"""A longer gap in a file is not waited for: most likely a time stamp is damaged."""
 TELL_AGAIN_NS = 60 * NS_PER_S
 """The same failure is logged again after so long; it is counted each time."""
 STUCK_AFTER_TIMEOUTS = 4
@@ -180,18 +182,20 @@ class Capture(threading.Thread):
             self.go.set()  # it does not wait for anybody
         pacer = _Pacer(self._stopping) if self._config.pace == "realtime" and not source.live else None
         dropped: Counter[str] = Counter()
-        for picture in self._pictures(source):
-            if not self.writer.fits(picture):
-                self._begin_epoch(picture, source)
-            if pacer is not None:
-                pacer.wait_for(picture.t_ns)
-            if self._stopping.is_set():
-                return
-            header = self.writer.write(picture, live=source.live)
-            if header is not None:
-                self._put(Captured(header, picture.jpeg))
+        try:
+            for picture in self._pictures(source):
+                if not self.writer.fits(picture):
+                    self._begin_epoch(picture, source)
+                if pacer is not None:
+                    pacer.wait_for(picture.t_ns)
+                if self._stopping.is_set():
+                    return
+                header = self.writer.write(picture, live=source.live)
+                if header is not None:
+                    self._put(Captured(header, picture.jpeg))
+                self._report_dropped(source, dropped)
+        finally:
             self._report_dropped(source, dropped)
-        self._report_dropped(source, dropped)
 
     def _pictures(self, source: Source) -> Iterator[Picture]:
         """The pictures of the source; while it is asked for the next one, that is known to `stuck`."""
@@ -242,7 +246,8 @@ class Capture(threading.Thread):
 class _Pacer:
     """Lets each picture out when its time has come, counted from the first.
 
-    After a stall of more than `PACE_SLACK_NS` the count begins anew: there is no rush to make up for it.
+    After a stall of more than `PACE_SLACK_NS` the count begins anew: there is no rush to make up for it. So it does
+    where the file's time jumps.
     """
 
     def __init__(self, stopping: threading.Event) -> None:
@@ -251,6 +256,6 @@ class _Pacer:
 
     def wait_for(self, t_ns: int) -> None:
         now = mono_ns()
-        if self._offset_ns is None or t_ns + self._offset_ns < now - PACE_SLACK_NS:
+        if self._offset_ns is None or not -PACE_SLACK_NS <= t_ns + self._offset_ns - now <= PACE_GAP_NS:
             self._offset_ns = now - t_ns
         self._stopping.wait(max(0, t_ns + self._offset_ns - now) / NS_PER_S)

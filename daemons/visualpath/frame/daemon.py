@@ -19,8 +19,9 @@ from visualpath.runtime.meter import Meter
 from visualpath.runtime.poll import Parts
 from visualpath.runtime.service import Service
 from visualpath_protocol.clock import NS_PER_MS, mono_ns
+from visualpath_protocol.codec import fit_text
 from visualpath_protocol.endpoints import frame_daemon
-from visualpath_protocol.messages import TEXT_MAX, FrameHeader, StreamState, StreamStateName
+from visualpath_protocol.messages import FrameHeader, StreamState, StreamStateName
 from visualpath_protocol.sockets import FRAMES, HEADERS, Link, topic
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class FrameDaemon:
             self._change_state("ended", event.reason)
         elif isinstance(event, Failed) and (self._state.state, self._state.reason) != (
             "stalled",
-            event.reason[:TEXT_MAX],
+            fit_text(event.reason),
         ):
             self._change_state("stalled", event.reason)
 
@@ -147,7 +148,7 @@ class FrameDaemon:
                 counters["dropped.frames"] += 1
 
     def _change_state(self, state: StreamStateName, reason: str = "") -> None:
-        self._state = msgspec.structs.replace(self._state, state=state, reason=reason[:TEXT_MAX])
+        self._state = msgspec.structs.replace(self._state, state=state, reason=fit_text(reason))
         self._publish_state()
         self._service.emit("state", self._state)
         self._service.trace.emit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 
 from visualbase.errors import RingFull
 from visualbase.ring import RingWriter, newest_epoch
@@ -34,10 +35,12 @@ class FrameWriter:
         self._size: tuple[int, int] | None = None
         self._epoch = 0
         self._next_id = 0
+        self._last_t_ns = -1
+        self._past: deque[tuple[int, int]] = deque()  # epochs that may be in the ring, and when they ended
 
     def fits(self, picture: Picture) -> bool:
         """Whether the picture goes on with the present epoch; else one has to begin."""
-        return self._size == (picture.width, picture.height)
+        return self._size == (picture.width, picture.height) and picture.t_ns > self._last_t_ns
 
     def begin(self, first: Picture, source: Source) -> tuple[int, SourceInfo]:
         """Begin an epoch that has pictures of this size; its number is on disk then.
@@ -48,18 +51,25 @@ class FrameWriter:
         """
         self.end()
         try:
-            self._epoch = self._epochs.next(newest_epoch(self._ring_dir, self._stream))
+            newest, before = newest_epoch(self._ring_dir, self._stream), self._ring
+            if before is None:  # what an earlier process left counts as ended now
+                self._past.append((newest, mono_ns()))
+            self._epoch = self._epochs.next(newest)
             self._ring = RingWriter(
                 self._ring_dir,
                 self._stream,
                 self._epoch,
                 max_seconds=self._ring_config.length_ns / NS_PER_S,
                 max_bytes=self._ring_config.max_bytes,
+                gone_epoch=self._gone_epoch(),
             )
         except OSError as error:
             raise StorageError(f"cannot use the ring's directory {self._ring_dir}: {error.strerror}") from error
+        if before is not None:
+            self._ring.counters.update(before.counters)
         self._size = (first.width, first.height)
         self._next_id = 0
+        self._last_t_ns = -1
         return self._epoch, dataclasses.replace(source.info, width=first.width, height=first.height)
 
     def write(self, picture: Picture, *, live: bool) -> FrameHeader | None:
@@ -83,6 +93,7 @@ class FrameWriter:
             payloads=[],
         )
         self._next_id += 1
+        self._last_t_ns = picture.t_ns
         try:
             return self._ring.append(header, picture.jpeg)
         except RingFull as error:
@@ -91,14 +102,23 @@ class FrameWriter:
 
     def end(self) -> None:
         """The epoch is over; its frames stay readable."""
+        if self._size is not None:
+            self._past.append((self._epoch, mono_ns()))
         self._size = None
         if self._ring is not None:
             self._ring.close()
 
     def counters(self) -> dict[str, int]:
-        """What the ring's writer has counted in the present epoch."""
+        """What the ring's writer has counted in all epochs of this process."""
         return dict(self._ring.counters) if self._ring is not None else {}
 
     def held(self) -> tuple[int, int]:
         """What the ring holds now: bytes, and ns of event time of the present epoch."""
         return self._ring.held() if self._ring is not None else (0, 0)
+
+    def _gone_epoch(self) -> int:
+        """The newest epoch that ended longer ago than the ring is long; 0 if there is none."""
+        gone, longest_ago_ns = 0, mono_ns() - self._ring_config.length_ns
+        while self._past and self._past[0][1] < longest_ago_ns:
+            gone, _ = self._past.popleft()
+        return gone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -29,5 +30,10 @@ def publish(temporary: Path, final: Path) -> None:
 def write_durably(path: Path, data: bytes) -> None:
     """Replace the content of `path`, all or nothing."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    publish(temporary, path)
+    try:
+        temporary.write_bytes(data)
+        publish(temporary, path)
+    except OSError:
+        with suppress(OSError):  # a full disk is not to be filled with halves
+            temporary.unlink()
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def list_command(vpctl: Vpctl, limit: int) -> None:
     table = Table(*columns, box=None)
     for clip in answer["clips"]:
         sidecar = clip["sidecar"]
-        first, until = sidecar.get("delivered", (0, 0))
+        delivered = sidecar.get("delivered")
         table.add_row(
             clip["clip_id"],
             clip["stream"],
@@ -46,7 +47,7 @@ def list_command(vpctl: Vpctl, limit: int) -> None:
             clip["state"],
             str(len(clip["trig_ids"])),
             str(sidecar.get("frames", "-")),
-            f"{(until - first) / 1e9:.2f}",
+            f"{(delivered[1] - delivered[0]) / 1e9:.2f}" if delivered else "-",
             ", ".join(gap["reason"] for gap in sidecar.get("gaps", [])) or "-",
             clip["why"] or clip["path"],
         )
@@ -69,7 +70,8 @@ def show_command(vpctl: Vpctl, wanted: str) -> None:
     if sidecar:
         lines["delivered"] = f"{_span(sidecar['delivered'])}, {sidecar['frames']} frames"
         lines["first frame"] = sidecar["first_frame_utc"]
-        lines["file"] = str(folder / clip["path"])
+        if clip["state"] == "saved":
+            lines["file"] = str(folder / clip["path"])
         lines["codec"] = f"{sidecar['codec']}, {sidecar['width']}x{sidecar['height']}, {sidecar['size_bytes']} bytes"
         if clip["h264"].startswith("failed"):
             lines["H.264"] = clip["h264"]
@@ -93,18 +95,21 @@ def show_command(vpctl: Vpctl, wanted: str) -> None:
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @pass_vpctl
 def export_command(vpctl: Vpctl, wanted: str, target: Path) -> None:
-    """Copy a clip, its sidecar and its poster into DIR."""
+    """Copy a clip, its sidecar and its poster into DIR, which is made if need be; files of the same names there are
+    replaced."""
     clip, folder = _one(vpctl, wanted)
-    if clip["state"] != "saved":
-        vpctl.fail(f"clip {clip['clip_id']} is not on disk: {clip['state']} {clip['why']}".rstrip(), EXIT_REFUSED)
+    _refuse_unsaved(vpctl, clip)
     source = folder / clip["path"]
+    if target.resolve() == source.parent.resolve():
+        vpctl.fail(f"{target}: the clip lies there already", EXIT_REFUSED)
     copied = []
     try:
         target.mkdir(parents=True, exist_ok=True)
         for path in (source, source.with_suffix(".json"), source.with_suffix(".jpg")):
-            copied.append(str(shutil.copy2(path, target)))
+            _copy(path, target / path.name)
+            copied.append(str(target / path.name))
     except OSError as error:
-        vpctl.fail(f"{error.filename}: {error.strerror}", EXIT_REFUSED)
+        vpctl.fail(f"{error.filename2 or error.filename}: {error.strerror}", EXIT_REFUSED)
     wrong = verify_clip(target / source.name)  # it may have become H.264 in between
     if wrong:
         vpctl.fail(f"{target / source.name}: {wrong[0]}", EXIT_REFUSED)
@@ -116,30 +121,64 @@ def export_command(vpctl: Vpctl, wanted: str, target: Path) -> None:
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="How many, at most.")
 @pass_vpctl
 def verify_command(vpctl: Vpctl, wanted: tuple[str, ...], limit: int) -> None:
-    """Read clips again, decode all pictures, and compare with the sidecars; exit code 1 if anything is wrong.
+    """Read clips again, decode all pictures, and compare with the sidecars, and these with the ledger; exit code 1 if
+    anything is wrong.
 
-    Default: the newest that the ledger has on disk.
+    Default: those on disk among the newest.
     """
-    folder, clips = _many(vpctl, wanted, limit)
-    found = {clip["clip_id"]: verify_clip(folder / clip["path"]) for clip in clips}
     table = Table("clip", "file", "what is wrong", box=None)
-    for clip in clips:
-        table.add_row(clip["clip_id"], clip["path"], "\n".join(found[clip["clip_id"]]) or "-")
-    vpctl.show({"clips": len(clips), "wrong": {key: wrong for key, wrong in found.items() if wrong}}, table)
+    found = {}
+    for clip_id in _ids(vpctl, wanted, limit):
+        clip, wrong = _verify(vpctl, clip_id)
+        if clip["state"] == "saved":  # else it has been deleted meanwhile, as its time had come
+            table.add_row(clip_id, clip["path"], "\n".join(wrong) or "-")
+            found[clip_id] = wrong
+    vpctl.show({"clips": len(found), "wrong": {key: wrong for key, wrong in found.items() if wrong}}, table)
     if any(found.values()):
         raise click.exceptions.Exit(EXIT_REFUSED)
 
 
-def _many(vpctl: Vpctl, wanted: tuple[str, ...], limit: int) -> tuple[Path, list[dict[str, Any]]]:
-    """The clips folder, and the clips on disk that are wanted."""
+def _ids(vpctl: Vpctl, wanted: tuple[str, ...], limit: int) -> list[str]:
+    """The clips on disk that are wanted."""
     if not wanted:
         answer = vpctl.ask(CLIP, "clips", {"limit": limit, "brief": True})
-        return Path(answer["dir"]), [clip for clip in answer["clips"] if clip["state"] == "saved"]
-    found = [_one(vpctl, each) for each in wanted]
-    for clip, _ in found:
+        return [clip["clip_id"] for clip in answer["clips"] if clip["state"] == "saved"]
+    clips = [_one(vpctl, each)[0] for each in wanted]
+    for clip in clips:
+        _refuse_unsaved(vpctl, clip)
+    return [clip["clip_id"] for clip in clips]
+
+
+def _verify(vpctl: Vpctl, clip_id: str) -> tuple[dict[str, Any], list[str]]:
+    """A clip's row, and what is wrong with it; looked at again if the clip daemon was at work on it meanwhile."""
+    clip, folder = _one(vpctl, clip_id)
+    while True:
+        known = None if clip["h264"] == "wanted" else clip["sidecar"]  # then the ledger is behind for a moment
+        wrong = verify_clip(folder / clip["path"], known)
+        before, (clip, _) = clip, _one(vpctl, clip_id)
+        if not wrong or clip == before:
+            return clip, wrong
         if clip["state"] != "saved":
-            vpctl.fail(f"clip {clip['clip_id']} is not on disk: {clip['state']} {clip['why']}".rstrip(), EXIT_REFUSED)
-    return found[0][1], [clip for clip, _ in found]
+            return clip, []
+
+
+def _refuse_unsaved(vpctl: Vpctl, clip: dict[str, Any]) -> None:
+    if clip["state"] != "saved":
+        vpctl.fail(f"clip {clip['clip_id']} is not on disk: {clip['state']} {clip['why']}".rstrip(), EXIT_REFUSED)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """All or nothing.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    part = target.with_name(f".{target.name}.tmp")
+    try:
+        shutil.copy2(source, part)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _one(vpctl: Vpctl, wanted: str) -> tuple[dict[str, Any], Path]:
