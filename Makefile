@@ -4,13 +4,14 @@
 PYTHON  ?= $(firstword $(wildcard /usr/bin/python3) python3)
 CONFIG  ?= visualpath.yaml
 VIDEO   ?=
+SECONDS ?= 600
 BUILD    = $(PYTHON) venvs/build.py
 VPCTL    = .venvs/core/bin/vpctl --config $(CONFIG)
 SAMPLE   = var/sample/faces.mp4
 
 .DEFAULT_GOAL := help
 .PHONY: help venvs demo up down restart status logs test lint faults clean
-.PHONY: bench bench-align bench-clip bench-latency bench-throughput bench-trace media-table
+.PHONY: bench bench-align bench-clip bench-latency bench-streams bench-throughput bench-trace media-table
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +76,10 @@ bench-throughput: ## OBS a second into fusion over real sockets, beside a bare r
 bench-clip: ## a clip of 5 s of 1080p beside x264 ultrafast, and how soon it is playable; exit code as bench-align
 	@$(BUILD) dev
 	@.venvs/dev/bin/python tests/bench/bench_clip.py
+
+bench-streams: ## four 720p cameras for SECONDS (600), or VIDEO=path: CPU, memory, losses; exit code as bench-align
+	@$(BUILD) core light dev
+	@.venvs/dev/bin/python tests/bench/bench_streams.py --seconds $(SECONDS) $(if $(VIDEO),--video "$(VIDEO)")
 
 media-table: ## every file of ../shared/media beside what ffprobe says of it, and clips cut out; exit code as bench-align
 	@$(BUILD) dev

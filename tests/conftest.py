@@ -8,6 +8,7 @@ import sys
 import tempfile
 import textwrap
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,16 @@ from visualbase.ring import RingWriter
 from visualpath.core.errors import Unreachable
 from visualpath.ctl.main import main as vpctl_main
 from visualpath.runtime.control import ControlClient
-from visualpath_protocol.codec import encode
+from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.endpoints import Endpoints
-from visualpath_protocol.messages import FrameHeader, StreamState
+from visualpath_protocol.messages import Ack, FrameHeader, StreamState, Trig, make_trig_id
 from visualpath_protocol.security import FolderClaim
-from visualpath_protocol.sockets import HEADERS, bind, connect, topic
+from visualpath_protocol.sockets import HEADERS, TRIGGERS, bind, connect, topic
 
 settings.register_profile("shared machine", deadline=None)  # a slow moment of the machine is no failure of the code
 settings.load_profile("shared machine")
+
+STREAM_CODEC = Codec(FrameHeader, StreamState, max_bytes=HEADERS.max_bytes)
 
 
 class Links:
@@ -86,6 +89,23 @@ def write_config(short_dir):
         return path
 
     return write
+
+
+@pytest.fixture
+def install_plugins(short_dir):
+    """Install modules, given as their texts by name, with their entry points; returns the folder for PYTHONPATH."""
+
+    def install(entry_points, **modules):
+        folder = short_dir / "plugins"
+        info = folder / "xyz-0.dist-info"
+        info.mkdir(parents=True)
+        for name, text in modules.items():
+            (folder / f"{name}.py").write_text(textwrap.dedent(text))
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: xyz\nVersion: 0\n")
+        (info / "entry_points.txt").write_text(textwrap.dedent(entry_points))
+        return str(folder)
+
+    return install
 
 
 @pytest.fixture
@@ -266,3 +286,71 @@ def vpctl(config):
         return result
 
     return run
+
+
+@dataclass
+class Watch:
+    """A subscriber to headers and states, and a second one to states alone, as clip daemon and fusion are."""
+
+    links: object
+    headers: list = field(default_factory=list)
+    states: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self._socket = self.links.connect(HEADERS, "frame-cam1")
+        for kind in "hs":
+            self._socket.subscribe(topic("cam1", kind))
+        self.second = self.links.connect(HEADERS, "frame-cam1")
+
+    def both(self):
+        """Let the second one subscribe, so that the stream has all it waits for."""
+        self.second.subscribe(topic("cam1", "s"))
+
+    def until(self, condition):
+        """Take messages until the condition on this object holds."""
+        deadline = time.monotonic() + 15
+        while not condition(self):
+            assert time.monotonic() < deadline, f"not in time: {len(self.headers)} headers, {self.states[-3:]}"
+            while self.second.poll(0):  # it subscribes anew, after a restart, only while somebody looks at it
+                self.second.recv_multipart()
+            if self._socket.poll(100):
+                message = STREAM_CODEC.decode(self._socket.recv_multipart()[-1])
+                (self.headers if isinstance(message, FrameHeader) else self.states).append(message)
+        return self
+
+    def ended(self):
+        return self.until(lambda _: self.states and self.states[-1].state == "ended")
+
+    def ids(self, epoch=1):
+        return [header.frame_id for header in self.headers if header.epoch == epoch]
+
+    def state_names(self):
+        """The states in the order they came, repetitions left out."""
+        names = [state.state for state in self.states]
+        return [name for n, name in enumerate(names) if n == 0 or names[n - 1] != name]
+
+
+@pytest.fixture
+def watch(links):
+    return Watch(links)
+
+
+@pytest.fixture
+def trigger(links):
+    """Play fusion to the clip daemon: send the TRIG of a moment of cam1, wait until it is accepted; returns it."""
+    socket = links.connect(TRIGGERS, "clip", identity="fusion")
+    codec = Codec(Ack, max_bytes=TRIGGERS.max_bytes)
+
+    def send(label, epoch, t_start_ns, t_end_ns):
+        trig = Trig(
+            trig_id=make_trig_id("cam1", epoch, label, t_start_ns), stream="cam1", epoch=epoch, label=label,
+            reason="", score=0.5, frame_id=0, t_start_ns=t_start_ns, t_end_ns=t_end_ns,
+        )  # fmt: skip
+        assert socket.poll(10_000, flags=zmq.POLLOUT), "the clip daemon is not there"
+        socket.send(encode(trig))
+        assert socket.poll(10_000), "no ACK"
+        ack = codec.decode(socket.recv())
+        assert (ack.trig_id, ack.result) == (trig.trig_id, "accepted")
+        return trig
+
+    return send

@@ -2,8 +2,6 @@
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from textwrap import dedent
 
 import msgspec
 import pytest
@@ -14,17 +12,14 @@ from visualpath_protocol.messages import (
     Bye,
     Command,
     ErrorBody,
-    FrameHeader,
     Obs,
     Ping,
     Reply,
     Skip,
-    StreamState,
 )
-from visualpath_protocol.sockets import CONTROL, HEADERS, OBSERVATIONS, topic
+from visualpath_protocol.sockets import CONTROL, OBSERVATIONS
 
 OBS_CODEC = Codec(Obs, Skip, Bound, Ping, Bye, max_bytes=OBSERVATIONS.max_bytes)
-STREAM_CODEC = Codec(FrameHeader, StreamState, max_bytes=HEADERS.max_bytes)
 COMMAND_CODEC = Codec(Command, max_bytes=CONTROL.max_bytes)
 
 
@@ -98,16 +93,9 @@ ENTRY_POINTS = """
 
 
 @pytest.fixture
-def scripted_plugins(short_dir):
+def scripted_plugins(install_plugins):
     """A folder for PYTHONPATH that has the plug-ins installed."""
-    folder = short_dir / "plugins"
-    info = folder / "xyz-0.dist-info"
-    info.mkdir(parents=True)
-    (folder / "scripted_plugin.py").write_text(dedent(PLUGIN))
-    (folder / "broken_plugin.py").write_text("import no_such_library\n")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: xyz\nVersion: 0\n")
-    (info / "entry_points.txt").write_text(dedent(ENTRY_POINTS))
-    return folder
+    return install_plugins(ENTRY_POINTS, scripted_plugin=PLUGIN, broken_plugin="import no_such_library\n")
 
 
 @pytest.fixture
@@ -181,50 +169,3 @@ class Fusion:
 def fake_fusion(links):
     """Play fusion to extractor daemons."""
     return Fusion(links)
-
-
-@dataclass
-class Watch:
-    """A subscriber to headers and states, and a second one to states alone, as clip daemon and fusion are."""
-
-    links: object
-    headers: list = field(default_factory=list)
-    states: list = field(default_factory=list)
-
-    def __post_init__(self):
-        self._socket = self.links.connect(HEADERS, "frame-cam1")
-        for kind in "hs":
-            self._socket.subscribe(topic("cam1", kind))
-        self.second = self.links.connect(HEADERS, "frame-cam1")
-
-    def both(self):
-        """Let the second one subscribe, so that the stream has all it waits for."""
-        self.second.subscribe(topic("cam1", "s"))
-
-    def until(self, condition):
-        """Take messages until the condition on this object holds."""
-        deadline = time.monotonic() + 15
-        while not condition(self):
-            assert time.monotonic() < deadline, f"not in time: {len(self.headers)} headers, {self.states[-3:]}"
-            while self.second.poll(0):  # it subscribes anew, after a restart, only while somebody looks at it
-                self.second.recv_multipart()
-            if self._socket.poll(100):
-                message = STREAM_CODEC.decode(self._socket.recv_multipart()[-1])
-                (self.headers if isinstance(message, FrameHeader) else self.states).append(message)
-        return self
-
-    def ended(self):
-        return self.until(lambda _: self.states and self.states[-1].state == "ended")
-
-    def ids(self, epoch=1):
-        return [header.frame_id for header in self.headers if header.epoch == epoch]
-
-    def state_names(self):
-        """The states in the order they came, repetitions left out."""
-        names = [state.state for state in self.states]
-        return [name for n, name in enumerate(names) if n == 0 or names[n - 1] != name]
-
-
-@pytest.fixture
-def watch(links):
-    return Watch(links)

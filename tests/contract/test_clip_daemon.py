@@ -3,10 +3,12 @@
 import hashlib
 import json
 import sqlite3
+import time
 from contextlib import closing
 
 import av
 import msgspec
+import numpy as np
 import pytest
 
 from visualpath.clip.ledger import Ledger
@@ -149,6 +151,19 @@ def test_a_trigger_of_an_unknown_stream_is_refused(clip_daemon, fusion):
     assert fusion.ask(trig(20, stream="attic")) == "refused"
 
 
+def test_a_moment_far_beyond_the_newest_frame_is_refused(clip_daemon, cameras, fusion):
+    """Its clip would fill the disk, or wait for ever: a plug-in has taken the clock on the wall for event time."""
+    cameras[0].frames(0, 40)
+    assert fusion.ask(msgspec.structs.replace(trig(20), t_end_ns=time.time_ns())) == "refused"
+
+
+def test_a_moment_whose_frames_are_written_but_not_yet_heard_of_is_accepted(clip_daemon, cameras, fusion):
+    cameras[0].frames(0, 0)
+    for n in range(1, 2001):
+        cameras[0].write(n)
+    assert fusion.ask(trig(1990)) == "accepted"
+
+
 def test_a_refused_trigger_leaves_no_row(clip_daemon, fusion, ask):
     fusion.ask(trig(20, stream="attic"))
     assert ask("clip", "clips", {})["triggers"] == []
@@ -178,11 +193,12 @@ def test_garbage_in_place_of_a_header_is_counted_and_the_daemon_lives(
     assert clips()[0]["state"] == "saved"
 
 
-def test_a_header_without_payload_costs_one_picture(clip_daemon, cameras, fusion, clips):
+def test_a_header_without_payload_costs_one_picture(clip_daemon, cameras, fusion, clips, counter, wait_for):
     headers = [cameras[0].write(n) for n in range(41)]
     headers[20] = msgspec.structs.replace(headers[20], payloads=[])
     for header in headers:
         cameras[0].announce(header)
+    wait_for(lambda: counter("clip", "frames") == 41)
     fusion.ask(trig(20))
     assert clips()[0]["sidecar"]["frames"] == 20
 
@@ -277,6 +293,12 @@ def test_a_clip_without_a_picture_has_failed_and_says_why(clip_daemon, cameras, 
     assert (clip["state"], clip["why"]) == ("failed", "no frame of the span is to be had: evicted")
 
 
+def test_a_trigger_whose_metadata_are_an_array_has_its_clip(clip_daemon, cameras, fusion, clips):
+    cameras[0].frames(0, 40)
+    fusion.ask(msgspec.structs.replace(trig(20), metadata={"box": np.zeros(4, np.float32)}))
+    assert clips()[0]["state"] == "saved"
+
+
 # After a crash ----------------------------------------------------------------------------------
 
 
@@ -316,6 +338,7 @@ def test_a_crash_between_the_file_and_the_ledger_makes_no_second_clip(
     for header in headers[:15]:  # the ring has gone on meanwhile
         cameras[0].segment(header).unlink(missing_ok=True)
     start_daemon("clip", config)
+    cameras[0].await_subscribers()
     [clip] = clips()
     assert (len(videos(short_dir)), clip["sidecar"]["frames"]) == (1, 21)
 

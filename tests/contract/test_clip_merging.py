@@ -165,6 +165,13 @@ def test_a_higher_revision_after_the_end_goes_on_in_a_clip_of_its_own(clip_daemo
     assert [frames_of(clip) for clip in clips(2)] == [(10, 30), (30, 55)]
 
 
+def test_the_clip_of_a_later_revision_is_timed_as_every_other(clip_daemon, camera, fusion, clips, ask):
+    record(camera, fusion, (40, trig(20)), (60, trig(20, 45, revision=1)), (80,))
+    clips(2)
+    series = {each["name"]: each["cumulative"] for each in ask("clip", "metrics")["histograms"]["series"]}
+    assert series["trigger_to_clip"][-1] == 2
+
+
 # Kills ------------------------------------------------------------------------------------------
 
 

@@ -35,7 +35,7 @@ def config(write_config):
 
 @pytest.fixture
 def start(start_daemon, scripted_plugins):
-    return lambda path, name: start_daemon("extractor", path, name, PYTHONPATH=str(scripted_plugins))
+    return lambda path, name: start_daemon("extractor", path, name, PYTHONPATH=scripted_plugins)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def start(start_daemon, write_config, scripted_plugins, release):
             extractors:
               probe: {{plugin: {plugin}, config: {{release: "{release}", {settings}}}}}
         """)
-        return start_daemon("extractor", path, "probe", PYTHONPATH=str(scripted_plugins))
+        return start_daemon("extractor", path, "probe", PYTHONPATH=scripted_plugins)
 
     return start
 

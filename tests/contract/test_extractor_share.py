@@ -23,7 +23,7 @@ def run(start_daemon, write_config, scripted_plugins, release, fake_fusion, came
             extractors:
               probe: {{plugin: scripted, {share}, config: {{release: "{release}", {settings}}}}}
         """)
-        start_daemon("extractor", path, daemon, PYTHONPATH=str(scripted_plugins))
+        start_daemon("extractor", path, daemon, PYTHONPATH=scripted_plugins)
         ping = fake_fusion.accept()
         camera.await_subscribers()
         return ping

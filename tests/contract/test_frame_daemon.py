@@ -1,6 +1,7 @@
 """The real frame daemon on a small video; the test plays its subscribers."""
 
 import time
+from fractions import Fraction
 
 import av
 import msgspec
@@ -219,6 +220,30 @@ def test_another_picture_size_begins_a_new_epoch_and_time_goes_on(start, watch, 
     watch.both()
     found = [(h.epoch, h.frame_id, h.t_ns // 1_000_000, h.width, h.height) for h in watch.ended().headers]
     assert found == [(1, 0, 0, 64, 48), (1, 1, 100, 64, 48), (2, 0, 200, 48, 32), (3, 0, 300, 64, 48)]
+
+
+def write_jpegs(path, times_ms):
+    picture = jpeg.encode(np.zeros((48, 64, 3), np.uint8))
+    with av.open(str(path), "w") as container:
+        stream = container.add_mux_stream("mjpeg", width=64, height=48, time_base=Fraction(1, 1000))
+        for number, t_ms in enumerate(times_ms):
+            packet = av.Packet(picture)
+            packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 1000), t_ms, number
+            container.mux(packet)
+    return path
+
+
+def test_a_file_whose_clock_is_set_back_goes_on_in_a_new_epoch(start, watch, short_dir):
+    start(source=write_jpegs(short_dir / "joined.mkv", [5000, 5040, 20, 60, 100]))
+    watch.both()
+    found = [(h.epoch, h.frame_id, h.t_ns // 1_000_000) for h in watch.ended().headers]
+    assert found == [(1, 0, 5000), (1, 1, 5040), (2, 0, 60), (2, 1, 100)]
+
+
+def test_a_gap_of_an_hour_in_a_file_is_not_waited_for(start, watch, short_dir):
+    start(source=write_jpegs(short_dir / "gap.mkv", [0, 40, 3_600_000, 3_600_040]), pace="realtime")
+    watch.both()
+    assert [h.t_ns // 1_000_000 for h in watch.ended().headers] == [0, 40, 3_600_000, 3_600_040]
 
 
 # Live sources -----------------------------------------------------------------------------------

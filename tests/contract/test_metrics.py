@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -49,14 +48,9 @@ def config(write_config):
 
 
 @pytest.fixture
-def plugins(short_dir):
+def plugins(install_plugins):
     """A folder for PYTHONPATH that has the extractor and the built-in fusion installed."""
-    info = short_dir / "plugins" / "xyz-0.dist-info"
-    info.mkdir(parents=True)
-    (info.parent / "metrics_plugin.py").write_text(textwrap.dedent(PLUGIN))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: xyz\nVersion: 0\n")
-    (info / "entry_points.txt").write_text(textwrap.dedent(ENTRY_POINTS))
-    return str(info.parent)
+    return install_plugins(ENTRY_POINTS, metrics_plugin=PLUGIN)
 
 
 @pytest.fixture

@@ -1,6 +1,10 @@
 """vpctl as the operator meets it: what it prints, and its exit codes."""
 
+import errno
 import json
+import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -259,6 +263,90 @@ def test_a_clip_is_exported_with_all_that_belongs_to_it(triggered, vpctl, tmp_pa
     trig = triggered()
     assert vpctl("clips", "export", trig["trig_id"], str(tmp_path / "out")).exit_code == 0
     assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".jpg", ".json", ".mp4"]
+
+
+def test_a_sidecar_that_was_changed_is_found_by_the_ledger(triggered, vpctl, short_dir):
+    triggered("--reason", "who is it")
+    [path] = (short_dir / "clips").glob("*/*.json")
+    path.write_text(path.read_text().replace("who is it", "nobody"))
+    result = vpctl("clips", "verify")
+    assert result.exit_code == 1
+    assert "its sidecar is not the one that was saved" in result.stdout
+
+
+def test_an_export_replaces_what_an_earlier_one_left(triggered, vpctl, tmp_path):
+    trig = triggered()
+    for _ in range(2):
+        assert vpctl("clips", "export", trig["trig_id"], str(tmp_path)).exit_code == 0
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_an_export_onto_the_clip_itself_is_refused(triggered, vpctl, short_dir):
+    trig = triggered()
+    [path] = (short_dir / "clips").glob("*/*.mp4")
+    result = vpctl("clips", "export", trig["trig_id"], str(path.parent))
+    assert (result.exit_code, stderr_line(result)) == (1, f"vpctl: {path.parent}: the clip lies there already")
+
+
+def test_an_export_to_where_nothing_can_be_written_names_that_file(triggered, vpctl, tmp_path, monkeypatch):
+    trig = triggered()
+
+    def full(source, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(target))
+
+    monkeypatch.setattr("shutil.copy2", full)
+    result = vpctl("clips", "export", trig["trig_id"], str(tmp_path))
+    assert result.exit_code == 1
+    assert stderr_line(result).startswith(f"vpctl: {tmp_path}/")
+
+
+@pytest.fixture
+def deleted(triggered, vpctl, short_dir):
+    """The id of a clip that the ledger calls deleted."""
+    trig = triggered()
+    with closing(sqlite3.connect(short_dir / "state/clip/ledger.db")) as database, database:
+        database.execute("UPDATE clips SET state = 'deleted', why = 'quota'")
+    return trig["trig_id"]
+
+
+@pytest.mark.parametrize("args", [("verify",), ("export", "out")])
+def test_a_clip_that_was_deleted_is_refused_with_the_reason(deleted, vpctl, args):
+    result = vpctl("clips", args[0], deleted, *args[1:])
+    assert (result.exit_code, stderr_line(result)) == (1, f"vpctl: clip {deleted} is not on disk: deleted quota")
+
+
+def test_a_clip_that_was_deleted_is_still_shown_without_a_file(deleted, vpctl):
+    shown = vpctl("clips", "show", deleted).stdout
+    assert "deleted: quota" in shown
+    assert ".mp4" not in shown
+
+
+def test_verify_has_nothing_against_a_clip_that_was_deleted(deleted, vpctl):
+    assert vpctl("clips", "verify").exit_code == 0
+
+
+def test_a_clip_that_is_deleted_while_it_is_verified_is_no_fault(triggered, vpctl, short_dir, monkeypatch):
+    triggered()
+
+    def deleted_meanwhile(path, known):
+        with closing(sqlite3.connect(short_dir / "state/clip/ledger.db")) as database, database:
+            database.execute("UPDATE clips SET state = 'deleted', why = 'quota'")
+        return ["it cannot be read"]
+
+    monkeypatch.setattr("visualpath.ctl.commands.clips.verify_clip", deleted_meanwhile)
+    result = vpctl("--json", "clips", "verify")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"clips": 0, "wrong": {}})
+
+
+def test_an_id_that_several_clips_begin_with_is_refused_and_names_them(triggered, vpctl, short_dir):
+    triggered()
+    with closing(sqlite3.connect(short_dir / "state/clip/ledger.db")) as database, database:
+        database.execute("UPDATE clips SET clip_id = 'ab1'")
+        database.execute(
+            "INSERT INTO clips (clip_id, stream, epoch, label, start_ns, end_ns) VALUES ('ab2', 'cam1', 1, 'a', 0, 1)"
+        )
+    result = vpctl("clips", "show", "ab")
+    assert (result.exit_code, stderr_line(result)) == (1, "vpctl: 'ab' may be any of 2 clips: ab1, ab2")
 
 
 @pytest.mark.parametrize("args", [("show", "0123"), ("verify", "0123"), ("export", "0123", "out")])

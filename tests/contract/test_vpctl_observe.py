@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -62,15 +61,9 @@ def config(write_config):
 
 
 @pytest.fixture
-def plugins(short_dir):
+def plugins(install_plugins):
     """A folder for PYTHONPATH that has the extractor and the built-in fusion installed."""
-    folder = short_dir / "plugins"
-    info = folder / "xyz-0.dist-info"
-    info.mkdir(parents=True)
-    (folder / "observe_plugin.py").write_text(textwrap.dedent(PLUGIN))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: xyz\nVersion: 0\n")
-    (info / "entry_points.txt").write_text(textwrap.dedent(ENTRY_POINTS))
-    return str(folder)
+    return install_plugins(ENTRY_POINTS, observe_plugin=PLUGIN)
 
 
 @pytest.fixture

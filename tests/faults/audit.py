@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import sqlite3
 from collections import Counter
@@ -15,7 +16,9 @@ from typing import Any
 
 import av
 
+from visualbase.sources.synthetic import Code, read_code
 from visualpath.runtime.config import Config
+from visualpath_protocol.messages import FrameHeader
 
 LOGGED = re.compile(r" INFO fusion: TRIG ([0-9a-f]{16}) (\S+) (\S+)/(\d+) ([0-9.]+)s\.\.([0-9.]+)s ")
 DEFECTS = ("Traceback", "defect of its own", "lost.trigger", "is lost")
@@ -113,10 +116,11 @@ def _check_files(found: Audit, config: Config) -> None:
         if path.is_file() and path.suffix not in (".mp4", ".json", ".jpg") and not path.name.endswith(".h264.part"):
             found.wrong.append(f"left over: {path.relative_to(config.clips_dir)}")
     for path in clips:
-        found.wrong += [f"{path.name}: {what}" for what in _check_clip(found, path)]
+        found.wrong += [f"{path.name}: {what}" for what in check_clip(found, path)]
 
 
-def _check_clip(found: Audit, path: Path) -> list[str]:
+def check_clip(found: Audit, path: Path) -> list[str]:
+    """What is wrong with one clip: its sum, its pictures, and whether its sidecar speaks of all that was asked."""
     sidecar = json.loads(path.with_suffix(".json").read_bytes())
     wrong = []
     if hashlib.sha256(path.read_bytes()).hexdigest() != sidecar["sha256"]:
@@ -136,6 +140,30 @@ def _check_clip(found: Audit, path: Path) -> list[str]:
     found.frames += decoded
     found.gaps.update(gap["reason"] for gap in sidecar["gaps"])
     return wrong
+
+
+def wanted(published: list[FrameHeader], asked: tuple[int, int]) -> list[Code]:
+    """What the pictures of a clip of `asked` say, by the rule: those whose [t_i, t_i+1) meets it; the last has no end.
+
+    Args:
+        published: by a `synthetic://` stream within one epoch.
+        asked: event time in ns.
+    """
+    ends = [*(header.t_ns for header in published[1:]), math.inf]
+    return [
+        Code(header.frame_id, header.t_ns)
+        for header, until_ns in zip(published, ends, strict=True)
+        if until_ns > asked[0] and header.t_ns <= asked[1]
+    ]
+
+
+def pictures(path: Path) -> list[tuple[int, Code | None]]:
+    """Each picture of a clip: when it is shown (ns from the clip's beginning), and what it says of itself."""
+    with av.open(str(path)) as container:
+        return [
+            (round(frame.pts * frame.time_base * 1_000_000_000), read_code(frame.to_ndarray(format="rgb24")))
+            for frame in container.decode(video=0)
+        ]
 
 
 def _check_cooldown(found: Audit, logged: list[tuple[str, ...]], cooldown_s: float) -> None:

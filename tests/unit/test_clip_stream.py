@@ -254,6 +254,28 @@ def test_a_trigger_in_an_empty_stream_fails_when_nothing_comes(bench):
     assert recording.timeline.frames == 0
 
 
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_moment_that_no_frame_comes_of_is_not_kept_alive_by_the_frames_of_others(bench, epoch):
+    bench.frames(0, 10)
+    bench.stream.start(order(1000, epoch=epoch), now=7 * S)
+    bench.frames(11, 20, now=11 * S)
+    [recording] = bench.stream.tick(12 * S)
+    assert recording.timeline.frames == 0
+
+
+def test_frames_that_were_written_and_not_announced_are_in_a_clip_that_silence_ends(bench):
+    bench.frames(0, 10, now=7 * S)
+    bench.stream.start(order(10), now=7 * S)
+    bench.write(11)
+    assert saved(bench.stream.tick(12 * S)) == (8, 12, [])
+
+
+@pytest.mark.parametrize(("epoch", "newest_ns"), [(1, 10 * FRAME_NS), (2, None)])
+def test_the_newest_frame_is_that_of_its_epoch_alone(bench, epoch, newest_ns):
+    bench.frames(0, 10)
+    assert bench.stream.newest_ns(epoch) == newest_ns
+
+
 # The nominal frame interval ---------------------------------------------------------------------
 
 

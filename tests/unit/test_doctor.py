@@ -4,7 +4,6 @@ import json
 import os
 import resource
 import sys
-from textwrap import dedent
 
 import pytest
 
@@ -50,16 +49,10 @@ ENTRY_POINTS = """
 
 
 @pytest.fixture
-def plugins(short_dir, monkeypatch):
+def plugins(install_plugins, monkeypatch):
     """Plug-ins that the Pythons started by this test find."""
-    folder = short_dir / "plugins"
-    info = folder / "xyz-0.dist-info"
-    info.mkdir(parents=True)
-    (folder / "doctor_plugin.py").write_text(dedent(PLUGIN))
-    (folder / "doctor_broken.py").write_text("import no_such_library\n")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: xyz\nVersion: 0\n")
-    (info / "entry_points.txt").write_text(dedent(ENTRY_POINTS))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    folder = install_plugins(ENTRY_POINTS, doctor_plugin=PLUGIN, doctor_broken="import no_such_library\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])]))
 
 
 @pytest.fixture

@@ -3,92 +3,35 @@
 The files are numbered videos; the numbers are read back from the pixels of the clips.
 """
 
-import errno
-import itertools
-import os
 import random
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+from numbered_videos import (
+    CLOSED_GOP,
+    HEIGHT,
+    MS,
+    NO_B,
+    OPEN_GOP,
+    RATES,
+    TICKS,
+    WIDTH,
+    S,
+    cut,
+    end_of,
+    numbers,
+    times_ns,
+    write_numbered,
+)
 
 import visualbase.extract as extract_module
 from visualbase import jpeg
 from visualbase.clip import ClipTimeline, Gap
-from visualbase.errors import MuxError, NoSpace, OtherSize, SourceError
+from visualbase.errors import MuxError, OtherSize, SourceError
 from visualbase.extract import ClipExtractor
-from visualbase.sources import open_source
-from visualbase.sources.synthetic import draw, read_number
 from visualpath_protocol.messages import FrameHeader
-
-MS = 1_000_000
-S = 1000 * MS
-WIDTH, HEIGHT = 128, 112
-TICKS = 90_000
-OPEN_GOP = {"x264-params": "keyint=12:min-keyint=12:scenecut=0:bframes=3:b-pyramid=normal:b-adapt=0:open-gop=1"}
-CLOSED_GOP = {"x264-params": "keyint=12:min-keyint=12:scenecut=0:bframes=2"}
-
-NO_B = {"x264-params": "keyint=12:bframes=0"}
-
-
-def vfr_ticks(frames, seed=7):
-    chance = random.Random(seed)
-    return list(itertools.accumulate([0, *(chance.randrange(900, 9000) for _ in range(frames - 1))]))
-
-
-RATES = {
-    "10 fps": [n * TICKS // 10 for n in range(50)],
-    "15 fps": [n * TICKS // 15 for n in range(60)],
-    "30 fps": [n * TICKS // 30 for n in range(90)],
-    "VFR": vfr_ticks(70),
-}
-
-
-def write_numbered(path, ticks, options=CLOSED_GOP, *, codec="libx264", late=0, sound=None, rate=30, muxer=None):
-    """A video whose n-th picture says n; `ticks` of 1/90000 s."""
-    ground = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-    with av.open(str(path), "w", options=muxer or {}) as container:
-        stream = container.add_stream(codec, rate=rate, options=dict(options))
-        stream.width, stream.height = WIDTH, HEIGHT
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        stream.codec_context.time_base = Fraction(1, TICKS)
-        voice = container.add_stream(sound, rate=48_000, bit_rate=128_000) if sound else None
-        for number, tick in enumerate(ticks):
-            frame = av.VideoFrame.from_ndarray(draw(ground, number, 0), format="rgb24").reformat(format=stream.pix_fmt)
-            frame.pts, frame.time_base = tick + late, Fraction(1, TICKS)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-        if voice is not None:
-            write_tone(container, voice, (ticks[-1] + TICKS // 10) / TICKS)
-    return path
-
-
-def write_tone(container, stream, seconds):
-    for begin in range(0, int(seconds * 48_000), 1024):
-        wave = np.sin((np.arange(begin, begin + 1024)) / 20).astype(np.float32)
-        frame = av.AudioFrame.from_ndarray(np.stack([wave, wave]), format="fltp", layout="stereo")
-        frame.sample_rate, frame.pts, frame.time_base = 48_000, begin, Fraction(1, 48_000)
-        container.mux(stream.encode(frame))
-    container.mux(stream.encode())
-
-
-def numbers(path):
-    """What the pictures of a clip say."""
-    with av.open(str(path)) as container:
-        return [read_number(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
-
-
-def times_ns(path):
-    with open_source(str(path)) as source:
-        return [picture.t_ns for picture in source.pictures()]
-
-
-def end_of(path):
-    """Where the clip's last picture ends, in seconds from the first."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        return float(stream.duration * stream.time_base)
 
 
 def meeting(found, start_ns, end_ns, last_ns):
@@ -107,11 +50,6 @@ def spans(found, seed, count):
         start_ns, end_ns = sorted(instants)
         if end_ns >= found[0] and start_ns <= found[-1]:
             yield start_ns, end_ns
-
-
-def cut(path, start_ns, end_ns, mode, tmp_path):
-    clip = ClipExtractor().extract(str(path), start_ns, end_ns, mode=mode)
-    return clip, clip.save(tmp_path / "out.mp4")
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +98,26 @@ def test_the_last_frame_lasts_until_its_successor_would_have_come(videos, mode, 
     clip, saved = cut(path, found[13], found[30] + 1, mode, tmp_path)
     assert clip.delivered.to_ns in found
     assert end_of(saved) * S == pytest.approx(clip.delivered.to_ns - clip.delivered.from_ns, abs=MS)
+
+
+def excess_s(path, mode, tmp_path):
+    """By how much clips that end at all kinds of frames last longer than they say."""
+    found = times_ns(path)
+    for end_ns in found[20:40]:
+        clip, saved = cut(path, found[13], end_ns, mode, tmp_path)
+        yield end_of(saved) - (clip.delivered.to_ns - clip.delivered.from_ns) / S
+
+
+@pytest.mark.parametrize("mode", ["exact", "copy"])
+@pytest.mark.parametrize("rate", ["30 fps", "VFR"])
+def test_a_clip_lasts_as_long_as_it_says_wherever_it_ends(rate, mode, tmp_path):
+    """Matroska tells no decoding times for the pictures that a reading begins with."""
+    path = write_numbered(tmp_path / "a.mkv", RATES[rate])
+    assert list(excess_s(path, mode, tmp_path)) == pytest.approx([0] * 20, abs=0.001)
+
+
+def test_a_copy_of_frames_at_uneven_times_ends_no_sooner_than_it_says(videos, tmp_path):
+    assert min(excess_s(videos["VFR", "closed"], "copy", tmp_path)) > -0.001
 
 
 def test_the_rule_is_that_of_live_clips(videos, tmp_path):
@@ -305,6 +263,10 @@ def test_a_span_wholly_outside_is_an_error_that_tells_where_the_file_lies(video,
     assert repr(str(video)) in str(caught.value)
 
 
+def test_a_source_may_be_a_path(video):
+    assert ClipExtractor().extract(video, S, 2 * S).source == str(video)
+
+
 @pytest.mark.parametrize("mode", ["exact", "copy"])
 def test_a_file_of_one_frame_gives_it(tmp_path, mode):
     path = write_numbered(tmp_path / "a.mp4", [0])
@@ -315,6 +277,18 @@ def test_a_file_of_one_frame_gives_it(tmp_path, mode):
 def test_a_span_that_ends_before_it_starts_is_our_bug(video):
     with pytest.raises(ValueError, match="ends before it starts"):
         ClipExtractor().extract(str(video), 2, 1)
+
+
+def test_seconds_are_no_times(video):
+    with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+        ClipExtractor().extract(str(video), 1.0, 2.5)
+
+
+@pytest.mark.parametrize("mode", ["exact", "copy"])
+@pytest.mark.parametrize("start_ns", [-(10**30), 10**30])
+def test_a_start_farther_than_a_file_can_be_is_outside_of_it(video, start_ns, mode):
+    with pytest.raises(SourceError, match="is in it, it"):
+        ClipExtractor().extract(str(video), start_ns, start_ns + S, mode=mode)
 
 
 def test_an_unknown_mode_is_our_bug(video):
@@ -339,170 +313,3 @@ def test_a_picture_that_changes_its_size_is_refused_with_the_way_out(tmp_path):
             container.mux(packet)
     with pytest.raises(OtherSize, match="from 128x112 to 256x112: ask for a span on one side"):
         ClipExtractor().extract(str(path), 0, S)
-
-
-# Pictures and sound -------------------------------------------------------------------------------
-
-
-def sound_span(path):
-    """First and last time of sound in seconds, None without sound."""
-    with av.open(str(path)) as container:
-        if not container.streams.audio:
-            return None
-        found = [float(packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.size]
-    return found[0], found[-1]
-
-
-@pytest.mark.parametrize("mode", ["exact", "copy"])
-def test_sound_is_that_of_the_pictures(tmp_path, mode):
-    path = write_numbered(tmp_path / "a.mp4", RATES["30 fps"], sound="aac")
-    clip, saved = cut(path, 1_010 * MS, 1_990 * MS, mode, tmp_path)
-    length = (clip.delivered.to_ns - clip.delivered.from_ns) / S
-    assert clip.sound == "kept"
-    assert sound_span(saved) == (pytest.approx(0.011, abs=0.011), pytest.approx(length - 0.011, abs=0.011))
-
-
-@pytest.mark.parametrize("mode", ["exact", "copy"])
-def test_sound_that_lies_behind_the_pictures_in_the_file_is_found(tmp_path, mode):
-    path = write_numbered(tmp_path / "a.mkv", RATES["30 fps"], sound="aac", muxer={"max_interleave_delta": "1"})
-    clip, saved = cut(path, 2_410 * MS, 2_800 * MS, mode, tmp_path)
-    length = (clip.delivered.to_ns - clip.delivered.from_ns) / S
-    assert sound_span(saved) == (pytest.approx(0.011, abs=0.012), pytest.approx(length - 0.011, abs=0.012))
-
-
-def test_sound_that_no_mp4_holds_is_left_out_and_told(tmp_path):
-    path = write_numbered(tmp_path / "a.avi", RATES["30 fps"], NO_B, sound="wmav2")
-    clip, saved = cut(path, S, 2 * S, "exact", tmp_path)
-    assert clip.sound == "left out: wmav2 does not go into an MP4"
-    assert sound_span(saved) is None
-
-
-def test_a_file_without_sound_is_told_so(video, tmp_path):
-    clip, _ = cut(video, S, 2 * S, "exact", tmp_path)
-    assert clip.sound == "none"
-
-
-def write_picture(path, rgb, *, codec="libx264", pix_fmt="yuv420p", rotation=0, options=None):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=10, options=options or {"crf": "1"})
-        stream.height, stream.width = rgb.shape[:2]
-        stream.pix_fmt = pix_fmt
-        stream.set_display_rotation(rotation)
-        for _ in range(3):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
-def first_pixels(path):
-    with open_source(str(path), jpeg_quality=100) as source:
-        picture = next(source.pictures())
-    return jpeg.decode(picture.jpeg, width_at_least=None, pixel_format="bgr")[:, :, ::-1].astype(int)
-
-
-def corners(width, height):
-    """A picture whose four quarters have four colours."""
-    rgb = np.zeros((height, width, 3), np.uint8)
-    rgb[: height // 2, : width // 2] = (200, 60, 30)
-    rgb[: height // 2, width // 2 :] = (40, 180, 60)
-    rgb[height // 2 :, : width // 2] = (50, 60, 190)
-    rgb[height // 2 :, width // 2 :] = (180, 180, 180)
-    return rgb
-
-
-@pytest.mark.parametrize("mode", ["exact", "copy"])
-@pytest.mark.parametrize("rotation", [0, 90, 180, -90])
-def test_a_clip_stands_upright_as_the_file_does(tmp_path, rotation, mode):
-    path = write_picture(tmp_path / "a.mp4", corners(160, 96), rotation=rotation)
-    _, saved = cut(path, 0, S, mode, tmp_path)
-    assert first_pixels(saved).shape == first_pixels(path).shape
-    assert np.abs(first_pixels(saved) - first_pixels(path)).mean() < 3
-
-
-@pytest.mark.parametrize(
-    ("codec", "pix_fmt", "suffix"),
-    [
-        ("libx264", "yuv420p", "mp4"),
-        ("libx264", "yuvj420p", "mp4"),
-        ("libx264", "yuv444p", "mp4"),
-        ("libx264", "yuvj422p", "mp4"),
-        ("libx265", "yuv420p10le", "mp4"),
-        ("mjpeg", "yuvj420p", "avi"),
-        ("ffv1", "bgr0", "mkv"),
-        ("ffv1", "gray", "mkv"),
-        ("png", "rgb24", "avi"),
-    ],
-)
-def test_exact_keeps_the_colours(tmp_path, codec, pix_fmt, suffix):
-    options = {"x265-params": "log-level=none:crf=4"} if codec == "libx265" else {}
-    path = write_picture(tmp_path / f"a.{suffix}", corners(160, 96), codec=codec, pix_fmt=pix_fmt, options=options)
-    _, saved = cut(path, 0, S, "exact", tmp_path)
-    quarters = np.s_[24:72:47, 40:120:79]
-    assert np.abs(first_pixels(saved)[quarters] - first_pixels(path)[quarters]).max() <= 6
-
-
-def test_exact_keeps_an_odd_size(tmp_path):
-    path = write_picture(tmp_path / "a.mp4", corners(161, 97), pix_fmt="yuv444p")
-    _, saved = cut(path, 0, S, "exact", tmp_path)
-    assert first_pixels(saved).shape == (97, 161, 3)
-
-
-# Saving -----------------------------------------------------------------------------------------
-
-
-def test_the_file_is_not_needed_any_more_when_the_clip_is_saved(tmp_path):
-    path = write_numbered(tmp_path / "a.mp4", RATES["10 fps"])
-    clip = ClipExtractor().extract(str(path), S, 2 * S)
-    path.unlink()
-    assert numbers(clip.save(tmp_path / "out.mp4")) == list(range(10, 21))
-
-
-def test_a_clip_may_be_saved_twice(video, tmp_path):
-    clip = ClipExtractor().extract(str(video), S, 2 * S)
-    assert clip.save(tmp_path / "a.mp4").read_bytes() == clip.save(tmp_path / "b.mp4").read_bytes()
-
-
-def test_the_index_comes_first(video, tmp_path):
-    _, saved = cut(video, S, 2 * S, "exact", tmp_path)
-    data = saved.read_bytes()
-    assert data.index(b"moov") < data.index(b"mdat")
-
-
-def test_saving_leaves_nothing_but_the_clip(video, tmp_path):
-    cut(video, S, 2 * S, "exact", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
-
-
-def test_a_failed_save_keeps_what_was_there_before(video, tmp_path, monkeypatch):
-    clip = ClipExtractor().extract(str(video), S, 2 * S)
-    (tmp_path / "out.mp4").write_bytes(b"before")
-
-    def full(fd):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(NoSpace, match=r"out\.mp4: No space left on device"):
-        clip.save(tmp_path / "out.mp4")
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("out.mp4", b"before")]
-
-
-def test_a_missing_folder_is_an_error_that_names_the_path(video, tmp_path):
-    clip = ClipExtractor().extract(str(video), S, 2 * S)
-    with pytest.raises(MuxError, match=r"absent/out\.mp4: No such file"):
-        clip.save(tmp_path / "absent" / "out.mp4")
-
-
-def test_extracting_leaves_nothing_in_the_temporary_folder(video, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    clip = ClipExtractor().extract(str(video), S, 2 * S)
-    assert clip.frames
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_full_temporary_folder_is_an_error_that_says_so(video, monkeypatch):
-    def full(self, packet):
-        raise NoSpace("no room")
-
-    monkeypatch.setattr("visualbase.cut.output.ClipFile.add_encoded", full)
-    with pytest.raises(NoSpace, match="no room"):
-        ClipExtractor().extract(str(video), S, 2 * S)

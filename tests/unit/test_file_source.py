@@ -139,6 +139,41 @@ def test_a_picture_overtaken_by_made_up_times_is_dropped():
     ]
 
 
+def joined(tmp_path, first_ms, second_ms):
+    """A file whose clock is set back in the middle, as it stands in a Matroska file: decoding times go on."""
+    pts_ms = [*first_ms, *second_ms]
+    return write_jpegs(tmp_path / "joined.mkv", pts_ms, dts_ms=range(len(pts_ms)))
+
+
+def test_where_the_clock_is_set_back_time_falls_and_all_but_one_picture_come(tmp_path):
+    with open_source(str(joined(tmp_path, [5000, 5040, 5080], [20, 60, 100, 140]))) as source:
+        assert [picture.t_ns // MS for picture in source.pictures()] == [5000, 5040, 5080, 60, 100, 140]
+        assert source.dropped["not_rising"] == 1
+
+
+def test_one_time_far_ahead_does_not_cost_what_follows(tmp_path):
+    assert times_ms(joined(tmp_path, [0, 40, 3_600_000], [80, 120, 160])) == [0, 40, 3_600_000, 120, 160]
+
+
+def test_one_time_far_behind_costs_that_picture_alone(tmp_path):
+    assert times_ms(joined(tmp_path, [5000, 5040], [20, 5080, 5120])) == [5000, 5040, 5080, 5120]
+
+
+def test_times_out_of_order_by_less_than_a_second_are_not_set_back(tmp_path):
+    assert times_ms(joined(tmp_path, [0, 990], [40, 80, 120, 1000])) == [0, 990, 1000]
+
+
+def test_a_clock_set_back_below_zero_gives_no_negative_time():
+    line = TimeLine(Fraction(1, 25))
+    times = [Fraction(10), Fraction(-2), Fraction(-1), Fraction(0)]
+    assert [line.place_or_anew(t) for t in times] == [10_000 * MS, None, 0, 1000 * MS]
+
+
+def test_a_loop_of_a_file_whose_clock_is_set_back_goes_on_after_its_end(tmp_path):
+    path = joined(tmp_path, [5000, 5040], [20, 60, 100])
+    assert times_ms(path, 6, loop=True) == [5000, 5040, 60, 100, 140, 180]
+
+
 # Looping ----------------------------------------------------------------------------------------
 
 
@@ -275,6 +310,24 @@ def test_a_jpeg_cut_short_within_motion_jpeg_is_damage(tmp_path):
         assert source.dropped["damaged"] == 1
 
 
+@pytest.mark.parametrize("after", [b"\r\n", b"\0\0\0\x18ftypmp42" + bytes(range(256))], ids=["line end", "film"])
+def test_motion_jpeg_with_bytes_after_each_picture_is_read(tmp_path, after, monkeypatch):
+    monkeypatch.setitem(globals(), "JPEG", JPEG + after)
+    with open_source(str(write_jpegs(tmp_path / "a.mkv", [0, 40]))) as source:
+        assert [jpeg.whole_size(picture.jpeg) for picture in source.pictures()] == [(WIDTH, HEIGHT)] * 2
+
+
+def test_a_picture_too_large_for_a_jpeg_is_an_error_with_its_size(tmp_path):
+    path = tmp_path / "wide.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 65_504, 4, "gray"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((4, 65_504), np.uint8), format="gray")))
+        container.mux(stream.encode())
+    with open_source(str(path)) as source, pytest.raises(SourceError, match="65504x4 pixels"):
+        list(source.pictures())
+
+
 # Opening and closing ----------------------------------------------------------------------------
 
 
@@ -320,6 +373,25 @@ def test_a_file_that_cannot_be_used_is_not_left_open(tmp_path):
     with pytest.raises(SourceError):
         open_source(str(path))
     assert not is_open(path)
+
+
+def test_a_title_in_another_encoding_is_no_obstacle(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "TITLE"
+        stream = container.add_mux_stream("mjpeg", width=WIDTH, height=HEIGHT, time_base=Fraction(1, 1000))
+        packet = av.Packet(JPEG)
+        packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 1000), 0, 0
+        container.mux(packet)
+    path.write_bytes(path.read_bytes().replace(b"TITLE", "\u00c5\u00c4\u00d6\u00d6\u00d6".encode("latin-1")))
+    assert times_ms(path) == [0]
+
+
+def test_a_codec_that_ffmpeg_does_not_know_is_an_error(tmp_path):
+    path = write_jpegs(tmp_path / "a.mkv", [0])
+    path.write_bytes(path.read_bytes().replace(b"V_MJPEG", b"V_MAGIC"))
+    with pytest.raises(SourceError, match="does not know its video codec"):
+        open_source(str(path))
 
 
 def unusable(tmp_path, name, content=None):

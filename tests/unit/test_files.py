@@ -79,6 +79,16 @@ def test_when_the_disk_refuses_the_old_content_stays(tmp_path, monkeypatch):
     assert (tmp_path / "a").read_bytes() == b"old"
 
 
+def test_when_the_disk_refuses_nothing_half_written_is_left(tmp_path, monkeypatch):
+    def full(_fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_durably(tmp_path / "a", b"new")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_crash_left_half_written_is_overwritten(tmp_path):
     (tmp_path / ".a.tmp").write_bytes(b"half of someth")
     write_durably(tmp_path / "a", b"all")

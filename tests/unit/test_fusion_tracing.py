@@ -3,7 +3,7 @@
 import pytest
 
 from visualpath.core.align import Active, AlignedSet, Drop, Idle, Late, Reset
-from visualpath.core.stream_fusion import Fused
+from visualpath.core.stream_types import Fused
 from visualpath.fusion.tracing import records_of
 from visualpath.observability import TraceLevel
 from visualpath_protocol.messages import Obs, ObservationBody, Trig

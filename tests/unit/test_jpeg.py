@@ -100,3 +100,27 @@ def test_what_is_no_whole_jpeg_is_refused(data, width_at_least):
 def test_size_of_no_jpeg_is_refused():
     with pytest.raises(DamagedJpeg):
         jpeg.size(b"no picture")
+
+
+@pytest.mark.parametrize("filling", [b"", bytes(100)], ids=["nothing", "zeros"])
+def test_a_jpeg_that_is_all_there_can_be_handed_on(filling):
+    assert jpeg.whole_size(PICTURE + filling) == (640, 480)
+
+
+@pytest.mark.parametrize(
+    "more", [b"\r\n", PICTURE[:-2], b"\xff\xd8film\xff"], ids=["line end", "half a picture", "film"]
+)
+def test_a_jpeg_with_more_behind_it_is_to_be_encoded_anew(more):
+    assert jpeg.whole_size(PICTURE + more) is None
+
+
+def test_the_end_of_a_preview_in_it_is_not_the_end_of_the_jpeg():
+    preview = b"\xff\xe1" + (len(PICTURE[:1000]) + 4).to_bytes(2, "big") + PICTURE[:1000] + b"\xff\xd9"
+    with pytest.raises(DamagedJpeg, match="cut short"):
+        jpeg.whole_size(PICTURE[:2] + preview + PICTURE[2:-2] + b"\r\n")
+
+
+@pytest.mark.parametrize("keep", [3000, -2])
+def test_a_jpeg_without_its_end_is_damaged(keep):
+    with pytest.raises(DamagedJpeg, match="cut short"):
+        jpeg.whole_size(PICTURE[:keep])

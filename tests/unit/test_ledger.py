@@ -214,6 +214,33 @@ def test_what_is_left_of_a_clip_has_its_triggers(ledger):
     assert unfinished(ledger) == [[trig(1)], [trig(1)]]
 
 
+def test_what_is_left_has_the_triggers_that_joined_on_the_way(ledger):
+    """A clip whose pictures change size at the frames 7, 20 and 100, with a trigger that joins in each part."""
+    first, second, third, fourth = (trig(n) for n in range(1, 5))
+    ledger.accept(first, order(first))
+    for frame, joined in ((7, second), (20, third), (100, fourth)):
+        rest = msgspec.structs.replace(order(first), clip_id=f"{first.trig_id}-f{frame}")
+        ledger.ask(rest)
+        ledger.accept(joined, rest)
+    assert unfinished(ledger) == [[first], [first, second], [first, second, third], [first, second, third, fourth]]
+
+
+def test_the_age_of_a_clip_counts_whatever_a_wrong_clock_has_written_into_earlier_ones(ledger):
+    for t_ns in (1, 2):
+        accept(ledger, trig(t_ns))
+        ledger.saved(trig(t_ns).trig_id, "a.mp4", {}, 100, "")
+    with ledger._database:
+        ledger._database.execute("UPDATE clips SET saved_wall_ns = ? WHERE rowid = 1", (2**62,))
+        ledger._database.execute("UPDATE clips SET saved_wall_ns = 5 WHERE rowid = 2")
+    assert [clip.clip_id for clip in ledger.saved_before(10, 100)] == [trig(2).trig_id]
+
+
+def test_of_a_revised_trigger_the_newest_revision_is_listed_once(ledger):
+    for revision in (0, 1):
+        accept(ledger, trig(revision=revision))
+    assert ledger.triggers(limit=10) == [trig(revision=1)]
+
+
 def test_a_clip_is_found_by_the_beginning_of_a_trigger_s_id(ledger):
     first, second = trig(1), trig(2)
     ledger.accept(first, order(first))

@@ -108,6 +108,12 @@ def test_time_must_rise(tmp_path, second_ns):
     writer.abort()
 
 
+def test_frames_that_are_closer_than_a_microsecond_are_a_microsecond_apart(tmp_path):
+    """Live sources give pictures that come in one packet times 1 ns apart."""
+    path = write(tmp_path / "clip.mp4", JPEGS[:5], [0, 1, 2, 40_000_000, 40_000_001], 40_000_002)
+    assert [packet.pts for packet in packets(path)] == [0, 1, 2, 40_000, 40_001]
+
+
 def test_the_end_must_lie_after_the_last_frame(tmp_path):
     with pytest.raises(MuxError, match="does not come after"):
         write(tmp_path / "clip.mp4", end_ns=TIMES_NS[-1])

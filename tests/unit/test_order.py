@@ -2,8 +2,8 @@
 
 import pytest
 
-from visualpath.clip.order import ClipOrder, place, span_of, with_roots
-from visualpath_protocol.messages import COUNT_MAX, Trig, make_trig_id
+from visualpath.clip.order import ClipOrder, place, span_of
+from visualpath_protocol.messages import COUNT_MAX, FrameHeader, Trig, make_trig_id
 
 
 def trig(start, end=None, revision=0, epoch=1):
@@ -23,6 +23,13 @@ def clip(*trigs):
     for one in trigs:
         order = put(one, [order] if order else [])
     return order
+
+
+def frame(n):
+    """Frame n is at n."""
+    return FrameHeader(
+        stream="cam1", epoch=1, frame_id=n, t_ns=n, wall_ns=0, mono_ns=0, width=2, height=2, payloads=[]
+    )  # fmt: skip
 
 
 def test_a_trigger_alone_has_a_clip_of_its_own():
@@ -107,9 +114,16 @@ def test_the_end_of_time_is_no_overflow():
     assert span_of(trig(COUNT_MAX), 10, 10)[1] == COUNT_MAX
 
 
-def test_what_is_left_of_a_rest_belongs_to_all_it_came_from():
-    assert with_roots("0123456789abcdef-r1-f10-f20") == [
-        "0123456789abcdef-r1",
-        "0123456789abcdef-r1-f10",
-        "0123456789abcdef-r1-f10-f20",
-    ]
+def test_the_rest_of_a_rest_has_a_name_no_longer_than_the_first():
+    """A folder of photographs changes its size with every frame, and a name has 255 bytes at most."""
+    order = clip(trig(100))
+    for n in range(100, 1000):
+        order = order.rest_from(frame(n))
+    assert order.clip_id == f"{trig(100).trig_id}-f999"
+
+
+@pytest.mark.parametrize(("start", "joins"), [(110, True), (109, False)])
+def test_a_rest_takes_no_trigger_that_wants_what_lies_before_it(start, joins):
+    """It would end at its own first frame again."""
+    rest = clip(trig(100)).rest_from(frame(100))
+    assert (put(trig(start), [rest]).clip_id == rest.clip_id) is joins

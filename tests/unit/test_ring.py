@@ -196,6 +196,14 @@ def test_a_counter_tells_what_was_deleted(tmp_path):
     assert ring.counters["segments_deleted"] == 2
 
 
+def test_epochs_that_are_said_to_be_gone_are_deleted_at_once(tmp_path, reader):
+    for epoch in (1, 2, 3):
+        with writer(tmp_path, epoch) as ring:
+            fill(ring, 1, epoch=epoch)
+    RingWriter(tmp_path, "cam1", 4, max_seconds=30, max_bytes=MIB, gone_epoch=2)
+    assert frame_ids(reader) == [(3, 0)]
+
+
 def test_files_that_are_no_segments_are_left_alone(tmp_path, reader):
     (tmp_path / "cam1").mkdir()
     (tmp_path / "cam1" / "notes.txt").write_bytes(bytes(10_000))
@@ -277,6 +285,17 @@ def test_on_a_full_disk_the_oldest_segment_makes_room(tmp_path, reader, monkeypa
     done = ring_of_three_segments.append(header(3, 2 * S + 1), b"picture")
     assert reader.read(done.payloads[0]) == b"picture"
     assert frame_ids(reader) == [(1, 1), (1, 2), (1, 3)]
+
+
+def test_on_a_full_disk_room_is_made_though_a_reader_has_it_open(tmp_path, reader, monkeypatch, ring_of_three_segments):
+    oldest = next(reader.scan()).payloads[0]
+    reader.read(oldest)
+    with (tmp_path / "cam1" / oldest.segment).open("rb") as held:
+        FullDisk(monkeypatch, failures=1)
+        ring_of_three_segments.append(header(3, 2 * S + 1), b"picture")
+        assert os.fstat(held.fileno()).st_size == 0
+    with pytest.raises(Evicted):
+        reader.read(oldest)
 
 
 def test_a_disk_that_stays_full_is_an_error(monkeypatch, ring_of_three_segments):
@@ -369,7 +388,7 @@ def test_a_damaged_record_is_counted_and_ends_its_segment(tmp_path, reader, offs
 def test_a_payload_beyond_the_end_is_evicted(tmp_path, reader):
     [payload] = writer(tmp_path).append(header(), b"picture").payloads
     os.truncate(tmp_path / "cam1" / payload.segment, payload.offset + 3)
-    with pytest.raises(Evicted, match="ends at"):
+    with pytest.raises(Evicted, match="ends before the 7 bytes"):
         reader.read(payload)
 
 

@@ -30,6 +30,7 @@ def test_of_a_network_address_only_scheme_host_and_port_are_shown(uri, said):
         "rtsp://me:se?cret@cam/1",
         "rtsp://me:secret%40cam/1",
         "rtsp://[me:secret@cam/1",
+        "rtsp://me:secret/1",
     ],
 )
 def test_where_the_host_is_unclear_it_is_left_out_too(uri):

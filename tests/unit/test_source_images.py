@@ -1,5 +1,6 @@
 """A folder of pictures as a source."""
 
+import wave
 from itertools import islice
 
 import av
@@ -113,11 +114,52 @@ def test_sizes_may_differ(folder):
     assert sizes == [(128, 112), (128, 112), (64, 48), (128, 112), (128, 112)]
 
 
+def with_orientation(data, orientation):
+    exif = b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0%c\0\0\0\0\0\0" % orientation
+    return data[:2] + exif + data[2:]
+
+
 def test_a_jpeg_that_lies_on_its_side_is_turned_upright(tmp_path):
-    exif = b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     data = simplejpeg.encode_jpeg(np.ascontiguousarray(np.rot90(draw(GROUND, 9, 0))), 90, "rgb", "420")
-    (tmp_path / "1.jpg").write_bytes(data[:2] + exif + data[2:])
+    (tmp_path / "1.jpg").write_bytes(with_orientation(data, 6))
     assert numbers(open_source(str(tmp_path))) == [9]
+
+
+def test_a_jpeg_that_exif_calls_upright_is_handed_on(tmp_path):
+    (tmp_path / "1.jpg").write_bytes(with_orientation(numbered(9), 1))
+    assert [picture.jpeg for picture in open_source(str(tmp_path)).pictures()] == [with_orientation(numbered(9), 1)]
+
+
+def test_a_photo_with_a_film_behind_it_is_read(tmp_path):
+    (tmp_path / "1.jpg").write_bytes(numbered(9) + b"\0\0\0\x18ftypmp42" + numbered(3)[2:500])
+    assert numbers(open_source(str(tmp_path))) == [9]
+
+
+def test_what_a_pattern_names_and_has_no_picture_in_it_is_counted(folder):
+    with wave.open(str(folder / "3.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(1600))
+    source = open_source(f"{folder}/*")
+    assert (numbers(source), source.dropped["damaged"]) == ([1, 2, 10, 11], 1)
+
+
+def test_a_picture_too_large_for_a_jpeg_is_counted(folder):
+    with av.open(str(folder / "3.png"), "w", format="image2", options={"update": "1"}) as container:
+        out = container.add_stream("png", rate=1)
+        out.width, out.height, out.pix_fmt = 65_504, 4, "gray"
+        container.mux(out.encode(av.VideoFrame.from_ndarray(np.zeros((4, 65_504), np.uint8), format="gray")))
+        container.mux(out.encode())
+    source = open_source(str(folder))
+    assert (numbers(source), source.dropped["damaged"]) == ([1, 2, 10, 11], 1)
+
+
+@pytest.mark.parametrize("made_first", ["1.jpg", "01.jpg"])
+def test_names_of_the_same_number_come_in_the_same_order_everywhere(tmp_path, monkeypatch, made_first):
+    listed = [made_first, *({"1.jpg", "01.jpg"} - {made_first})]
+    for name, number in (("1.jpg", 1), ("01.jpg", 2)):
+        (tmp_path / name).write_bytes(numbered(number))
+    monkeypatch.setattr("os.listdir", lambda _: listed)
+    assert numbers(open_source(str(tmp_path))) == [2, 1]
 
 
 def test_a_loop_goes_on_in_time(folder):

@@ -251,6 +251,18 @@ def test_user_and_password_reach_the_server(web, read):
     assert web.asked["Authorization"] == "Basic bWU6c2VAY3JldA=="  # me:se@cret
 
 
+def test_motion_jpeg_of_a_file_that_says_it_lies_on_its_side_is_turned_upright(web, read, tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w", options={"movflags": "faststart"}) as container:
+        out = container.add_stream("mjpeg", rate=25)
+        out.width, out.height, out.pix_fmt = 128, 112, "yuvj420p"
+        out.set_display_rotation(90)
+        for number in range(3):
+            container.mux(out.encode(av.VideoFrame.from_ndarray(draw(GROUND, number, 0), format="rgb24")))
+        container.mux(out.encode())
+    web.file((tmp_path / "a.mp4").read_bytes())
+    assert {(picture.width, picture.height) for picture in read(web.url()).pictures()} == {(112, 128)}
+
+
 def test_a_text_is_no_video_stream(web):
     web.file(b"hello" * 1000, "text/plain")
     with pytest.raises(SourceError, match=r"is that a video stream|no video in it"):

@@ -19,7 +19,7 @@ def clip(tmp_path):
     for n in range(5):
         writer.add(jpeg.encode(np.full((48, 64, 3), 50 * n, np.uint8)), n * FRAME_NS)
     writer.finish(5 * FRAME_NS)
-    path.with_suffix(".jpg").write_bytes(b"poster")
+    path.with_suffix(".jpg").write_bytes(jpeg.encode(np.zeros((48, 64, 3), np.uint8)))
     sidecar = {
         "sha256": sha256_of(path), "size_bytes": path.stat().st_size, "frames": 5, "poster": "clip.jpg",
         "asked": [-FRAME_NS, 5 * FRAME_NS - 1], "delivered": [0, 5 * FRAME_NS],
@@ -35,7 +35,7 @@ def change(clip, **fields):
 
 
 def test_a_clip_as_it_was_saved_has_nothing_wrong(clip):
-    assert verify_clip(clip) == []
+    assert verify_clip(clip, json.loads(clip.with_suffix(".json").read_text())) == []
 
 
 def test_one_other_byte_is_found(clip):
@@ -60,6 +60,7 @@ def test_a_clip_that_is_cut_short_is_found(clip):
         ({"poster": "other.jpg"}, "other.jpg is absent"),
         ({"size_bytes": 1}, "the sidecar says 1"),
         ({"delivered": None}, "cannot be understood"),
+        ({"sha256": "0", "replaces": None}, "cannot be understood"),
     ],
 )
 def test_a_sidecar_that_does_not_fit_is_found(clip, fields, said):
@@ -72,8 +73,21 @@ def test_an_absent_clip_is_named(clip):
     assert verify_clip(clip) == [f"it cannot be read: No such file or directory: {clip}"]
 
 
-def test_a_sidecar_that_is_none_is_told(clip):
-    clip.with_suffix(".json").write_text("[]")
+def test_a_poster_that_is_damaged_is_found(clip):
+    poster = clip.with_suffix(".jpg")
+    poster.write_bytes(poster.read_bytes()[:-20])
+    assert "the poster clip.jpg is damaged" in verify_clip(clip)[0]
+
+
+def test_any_change_of_the_sidecar_is_found_by_who_knows_it(clip):
+    known = json.loads(clip.with_suffix(".json").read_text())
+    change(clip, label="another")
+    assert verify_clip(clip, known) == ["its sidecar is not the one that was saved"]
+
+
+@pytest.mark.parametrize("text", ["[]", "[" * 100_000, "7"])
+def test_a_sidecar_that_is_none_is_told(clip, text):
+    clip.with_suffix(".json").write_text(text)
     assert "cannot be understood" in verify_clip(clip)[0]
 
 
