@@ -67,6 +67,11 @@ def decode(data: bytes | memoryview, *, width_at_least: int | None, pixel_format
     return pixels
 
 
+def scaled(width: int, width_at_least: int) -> int:
+    """The width in pixels at which `decode` would decode a JPEG of `width`."""
+    return next((eighth for n in range(1, 8) if (eighth := -(-width * n // 8)) >= width_at_least), width)
+
+
 def size(data: bytes | memoryview) -> tuple[int, int]:
     """(width, height) in pixels, from the JPEG's header alone.
 

@@ -16,9 +16,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import msgspec
-import numpy as np
 
-from visualbase import jpeg
 from visualbase.errors import DamagedJpeg, Evicted
 from visualbase.frame import Frame
 from visualbase.ring import RingReader
@@ -30,6 +28,7 @@ from visualpath.extractor.reporter import Reporter, pack_observations
 from visualpath.plugin.discovery import load_extractor
 from visualpath.process.host import ExtractorHost
 from visualpath.process.mailbox import Mailbox, Task
+from visualpath.process.view import JpegFrame, seen_as
 from visualpath.runtime.main import require_named, run_daemon
 from visualpath.runtime.service import Service
 from visualpath_protocol.clock import NS_PER_MS, NS_PER_S, mono_ns
@@ -137,18 +136,18 @@ class ExtractorDaemon:
         if payload is None:
             raise ExtractionError("the frame has no JPEG payload")
         data = self._rings[header.stream].read(payload)
-        pixels: np.ndarray[Any, np.dtype[np.uint8]] = jpeg.decode(
-            data, width_at_least=host.extractor.input_width, pixel_format=host.extractor.pixel_format
-        )
-        return Frame(
-            data=pixels,
-            frame_id=header.frame_id,
-            t_ns=header.t_ns,
-            stream=header.stream,
-            epoch=header.epoch,
-            wall_ns=header.wall_ns,
-            width=header.width,
-            height=header.height,
+        return seen_as(
+            JpegFrame(
+                jpeg=data,
+                frame_id=header.frame_id,
+                t_ns=header.t_ns,
+                stream=header.stream,
+                epoch=header.epoch,
+                wall_ns=header.wall_ns,
+                width=header.width,
+                height=header.height,
+            ),
+            host.view,
         )
 
     def _in_io(self, action: Callable[[], None]) -> None:

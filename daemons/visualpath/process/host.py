@@ -18,6 +18,7 @@ from visualpath.core.errors import ExtractionError, PluginError, told
 from visualpath.core.extractor import BaseExtractor, Extracted
 from visualpath.core.observation import Observation
 from visualpath.process.mailbox import Seen
+from visualpath.process.view import View
 
 log = logging.getLogger(__name__)
 
@@ -44,18 +45,27 @@ class ExtractorHost:
         self.source = source
         self._config = config
         self._models: Any = None
+        self._spare: BaseExtractor | None = None
         self._by_stream: dict[str, BaseExtractor] = {}
         self._epochs: dict[str, int] = {}
 
-    def open(self) -> None:
+    @property
+    def view(self) -> View:
+        """How it wants its pictures."""
+        return View(self.extractor.input_width, self.extractor.pixel_format)
+
+    def open(self, first: BaseExtractor | None = None) -> None:
         """Load the models and try the configuration.
+
+        Args:
+            first: the object for the first stream; None: it is made.
 
         Raises:
             PluginError: with the plug-in's own reason.
         """
         try:
             self._models = self.extractor.load_models(self._config)
-            self._make("")
+            self._spare = self._make(first)
         except Exception as error:
             raise PluginError(f"extractor {self.source!r} cannot start: {told(error)}") from error
 
@@ -80,7 +90,8 @@ class ExtractorHost:
 
     def close(self) -> None:
         """Close all extractor objects, then the shared models."""
-        closes = [extractor.close for extractor in self._by_stream.values()]
+        closes = [extractor.close for extractor in (self._spare, *self._by_stream.values()) if extractor is not None]
+        self._spare = None
         self._by_stream.clear()
         for close in (*closes, getattr(self._models, "close", None)):
             try:
@@ -89,18 +100,16 @@ class ExtractorHost:
             except Exception:
                 log.exception("extractor %r cannot be closed", self.source)
 
-    def _make(self, stream: str) -> BaseExtractor:
-        extractor = self.extractor(self._config)
+    def _make(self, made: BaseExtractor | None = None) -> BaseExtractor:
+        extractor = made or self.extractor(self._config)
         extractor.models = self._models
-        self._by_stream[stream] = extractor
         return extractor
 
     def _of_stream(self, frame: Frame) -> BaseExtractor:
         """The stream's object: the one that `open` made goes to the first stream; reset at a new epoch."""
         extractor = self._by_stream.get(frame.stream)
         if extractor is None:
-            spare = self._by_stream.pop("", None)
-            extractor = spare or self._make(frame.stream)
+            extractor, self._spare = self._spare or self._make(), None
             self._by_stream[frame.stream] = extractor
         elif self._epochs[frame.stream] != frame.epoch:
             extractor.reset()
