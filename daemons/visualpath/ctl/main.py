@@ -15,6 +15,7 @@ from visualpath.ctl.commands import (
     extractors,
     logs,
     metrics,
+    process,
     record,
     replay,
     restart,
@@ -53,7 +54,7 @@ def main(context: click.Context, config_path: Path, as_json: bool) -> None:
 
 MODULES = (
     up, down, restart, status, streams, extractors, clips, trigger, tail, top, trace, metrics, record, replay, explain,
-    logs, validate, doctor, version, completion,
+    process,    logs, validate, doctor, version, completion,
 )  # fmt: skip
 for module in MODULES:
     main.add_command(module.command)

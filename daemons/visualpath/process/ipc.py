@@ -41,7 +41,7 @@ class FusionProcess:
         if alignment_window_ns <= 0:
             raise ValueError(f"alignment_window_ns is {alignment_window_ns}; give at least 1")
         config = FusionConfig(window_ns=Duration(alignment_window_ns), late_arrival_threshold=late_arrival_threshold)
-        self._stream = StreamFusion(stream, align_params(config, "realtime"), fusion or _NoDecision(), {})
+        self._stream = StreamFusion(stream, align_params(config, "realtime"), fusion or NoDecision(), {})
 
     def source_up(self, source: str, now_ns: int) -> list[Outcome]:
         """From now on frames wait for this source."""
@@ -90,7 +90,7 @@ class FusionProcess:
         )
 
 
-class _NoDecision(BaseFusion):
+class NoDecision(BaseFusion):
     """Finds no moments."""
 
     def update(self, frame: FrameObservations) -> FusionResult:

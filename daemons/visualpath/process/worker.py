@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from visualbase.errors import DamagedJpeg
 from visualpath.core.errors import ExtractionError
@@ -19,6 +19,9 @@ from visualpath.process.host import ExtractorHost
 from visualpath.process.mailbox import Seen
 from visualpath.process.view import AnyFrame, View, seen_as
 from visualpath_protocol.codec import fit_text
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 TRACEBACK_CALLS = 20
 TRACEBACK_CHARACTERS = 8000
@@ -86,7 +89,7 @@ class BaseWorker(ABC):
             raise ExtractionError(result.error)
         return result.observation
 
-    def __enter__(self) -> BaseWorker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,0 +1,79 @@
+"""From the extractors that a person names to workers in their venvs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from visualpath.core.errors import PluginError
+from visualpath.plugin.discovery import EXTRACTORS
+from visualpath.process.subprocess_worker import VenvWorker
+from visualpath.process.worker import BaseWorker
+from visualpath.runtime.config import Config
+
+log = logging.getLogger(__name__)
+
+FRAME_TIMEOUT_S = 60.0
+"""Nobody waits for a live picture here; a slow machine may take its time."""
+
+
+def start_workers(names: Sequence[str], config: Config | None, venvs_dir: Path) -> list[BaseWorker]:
+    """A worker for each extractor, started at the same time.
+
+    One that the configuration names runs as it says; another runs with its defaults, in the first venv that has it
+    and in which it starts: one of its own name first, then the others by name.
+
+    Raises:
+        PluginError: one of them cannot start, or is in no venv.
+    """
+    with ThreadPoolExecutor(len(names)) as pool:
+        starting = [pool.submit(_start, name, config, venvs_dir) for name in names]
+    started = [each.result() for each in starting if each.exception() is None]
+    for each in starting:
+        if each.exception() is not None:
+            close_all(started)
+            each.result()
+    return started
+
+
+def close_all(workers: Sequence[BaseWorker]) -> None:
+    """Close them at the same time: each may take a while."""
+    with ThreadPoolExecutor(max(1, len(workers))) as pool:
+        for worker in workers:
+            pool.submit(worker.close)
+
+
+def _start(name: str, config: Config | None, venvs_dir: Path) -> BaseWorker:
+    configured = config.extractors.get(name) if config is not None else None
+    if configured is not None:
+        return VenvWorker(
+            configured.plugin, venvs_dir / configured.venv, configured.config, name, timeout_s=FRAME_TIMEOUT_S
+        )
+    refused: PluginError | None = None
+    for venv in venvs_with(name, venvs_dir):
+        try:
+            return VenvWorker(name, venv, None, name, timeout_s=FRAME_TIMEOUT_S)
+        except PluginError as error:
+            refused = error
+            log.info("%s", error)
+    raise refused or PluginError(
+        f"no extractor {name!r} in any venv under {venvs_dir}; build the venv of its plug-in (make venvs)"
+    )
+
+
+def venvs_with(extractor: str, venvs_dir: Path) -> list[Path]:
+    """The venvs in which a plug-in registers this extractor: one of its own name first, then by name."""
+    having = [venv for venv in sorted(venvs_dir.glob("*/")) if extractor in set(_registered(venv))]
+    return sorted(having, key=lambda venv: venv.name != extractor)
+
+
+def _registered(venv: Path) -> Iterator[str]:
+    packages: list[Any] = [str(folder) for folder in venv.glob("lib/python3*/site-packages")]
+    for distribution in distributions(path=packages):
+        for point in distribution.entry_points:
+            if point.group == EXTRACTORS:
+                yield point.name

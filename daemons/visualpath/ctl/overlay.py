@@ -1,0 +1,147 @@
+"""A video that shows what was seen and decided, for a person to watch.
+
+What is drawn depends on no plug-in: a mapping in an observation's data that has x, y, w, h is a box, an array called
+landmarks or keypoints is a set of points (x, y first), all in fractions of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from visualbase import jpeg
+from visualpath.core.observation import Observation
+from visualpath.process.offline import Looked
+from visualpath_protocol.clock import NS_PER_S
+from visualpath_protocol.messages import Trig
+
+_TIME_BASE = Fraction(1, 1_000_000)
+_COLOURS = ("#4cc9f0", "#f9c74f", "#90be6d", "#f94144", "#c77dff", "#f8961e", "#ffffff")
+_FIRED = "#ff2d55"
+_SHADOW = "#000000"
+SHOWN_NS = 1_500_000_000
+"""How long a trigger stays in the picture."""
+LABELS = ("track_id", "role", "gesture", "handedness", "confidence", "score", "yaw", "pitch", "smile")
+"""What of a box is written beside it, if it has it."""
+POINTS = ("landmarks", "keypoints")
+
+
+class Overlay:
+    """Writes the video: H.264, each picture at its time, as large as the first.
+
+    Args:
+        path: of the MP4.
+        size: (width, height) of the first picture, in pixels.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int]) -> None:
+        self._size = size[0] - size[0] % 2, size[1] - size[1] % 2
+        self._font_size = max(11, size[1] // 45)
+        self._font = ImageFont.load_default(self._font_size)
+        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+        self._stream = self._container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "23"})
+        self._stream.width, self._stream.height = self._size
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = _TIME_BASE
+        self._first_ns: int | None = None
+        self._fired: list[Trig] = []
+
+    def add(self, looked: Looked, triggers: list[Trig], notes: list[str]) -> None:
+        """One frame.
+
+        Args:
+            triggers: what fired on it.
+            notes: lines about the decision.
+        """
+        frame = looked.frame
+        self._fired = [each for each in self._fired + triggers if frame.t_ns - each.t_end_ns < SHOWN_NS]
+        bgr = jpeg.decode(frame.jpeg, width_at_least=None, pixel_format="bgr")
+        picture = Image.fromarray(np.ascontiguousarray(bgr[:, :, ::-1]))
+        if picture.size != self._size:
+            picture = picture.resize(self._size)
+        draw = ImageDraw.Draw(picture)
+        lines = [f"#{frame.frame_id}  {frame.t_ns / NS_PER_S:.3f} s"]
+        for index, (source, result) in enumerate(looked.results.items()):
+            colour = _COLOURS[index % len(_COLOURS)]
+            self._draw_boxes(draw, result.observations, colour)
+            lines.append(_line(source, result.error, result.observations))
+        self._write(draw, (6, 4), lines + notes)
+        self._draw_fired(draw)
+        self._encode(np.asarray(picture), frame.t_ns)
+
+    def close(self) -> None:
+        """Write what is left."""
+        for packet in self._stream.encode(None):
+            self._container.mux(packet)
+        self._container.close()
+
+    def _draw_boxes(self, draw: ImageDraw.ImageDraw, observations: tuple[Observation[Any], ...], colour: str) -> None:
+        width, height = self._size
+        for each in (item for observation in observations for item in _mappings(observation.data)):
+            for name in POINTS:
+                points = each.get(name)
+                if isinstance(points, np.ndarray) and points.ndim == 2 and points.shape[1] >= 2:
+                    radius = 0 if len(points) > 100 else 2
+                    for x, y in (points[:, :2] * (width, height)).tolist():
+                        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+            if all(isinstance(each.get(key), (int, float)) for key in "xywh"):
+                left, top = each["x"] * width, each["y"] * height
+                right, bottom = left + each["w"] * width, top + each["h"] * height
+                draw.rectangle((left, top, right, bottom), outline=colour, width=2)
+                self._write(draw, (left + 2, bottom + 2), [_label(each)], colour)
+
+    def _draw_fired(self, draw: ImageDraw.ImageDraw) -> None:
+        if not self._fired:
+            return
+        width, height = self._size
+        draw.rectangle((0, 0, width - 1, height - 1), outline=_FIRED, width=max(3, height // 120))
+        lines = [f"{each.label}  {each.score:.2f}  {each.reason}" for each in self._fired]
+        self._write(draw, (6, height - (len(lines) + 0.5) * self._line_height()), lines, _FIRED)
+
+    def _line_height(self) -> float:
+        return self._font_size * 1.25
+
+    def _write(
+        self, draw: ImageDraw.ImageDraw, at: tuple[float, float], lines: list[str], colour: str = _COLOURS[-1]
+    ) -> None:
+        x, y = at
+        for line in lines:
+            draw.text((x, y), line, fill=colour, font=self._font, stroke_width=2, stroke_fill=_SHADOW)
+            y += self._line_height()
+
+    def _encode(self, rgb: np.ndarray[Any, np.dtype[np.uint8]], t_ns: int) -> None:
+        self._first_ns = t_ns if self._first_ns is None else self._first_ns
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        frame.pts, frame.time_base = round((t_ns - self._first_ns) / 1000), _TIME_BASE
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+
+def _mappings(data: Any) -> Iterator[Mapping[str, Any]]:
+    items = data if isinstance(data, (list, tuple)) else [data]
+    return (item for item in items if isinstance(item, Mapping))
+
+
+def _label(each: Mapping[str, Any]) -> str:
+    known = ((name, each.get(name)) for name in LABELS)
+    return "  ".join(f"{name} {_short(value)}" for name, value in known if value is not None)
+
+
+def _line(source: str, error: str | None, observations: tuple[Observation[Any], ...]) -> str:
+    if error is not None:
+        return f"{source}: failed: {error.partition(chr(10))[0]}"
+    signals = {name: value for observation in observations for name, value in observation.signals.items()}
+    return f"{source}: " + ("  ".join(f"{name} {_short(value)}" for name, value in signals.items() if value) or "-")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,215 @@
+"""`vpctl process` and `process_video`: every frame is looked at, and the same video gives the same files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import visualpath as vp
+from visualbase.errors import SourceError
+from visualpath.core.extractor import BaseExtractor
+from visualpath.core.fusion import BaseFusion, FusionResult
+from visualpath.core.observation import Observation
+from visualpath.core.trigger import Trigger
+from visualpath.ctl.main import main
+
+FPS = 30
+DARK_BRIGHT_DARK = (30, 36, 39)
+"""Frames."""
+FRAMES = sum(DARK_BRIGHT_DARK)
+BRIGHT_NS = 1_000_000_000
+FRAME_NS = 33_333_333
+
+CONFIG = """
+venvs_dir: {venvs}
+streams:
+  cam1: {{source: unused.mp4}}
+extractors:
+  quality: {{venv: dev}}
+fusion:
+  rules:
+    - label: bright
+      when: quality.brightness >= 0.5
+      for: 500ms
+      cooldown: 300ms
+      score: quality.brightness
+clip: {{pre: 200ms, post: 400ms}}
+"""
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """Dark, bright, dark: the mean luma tells them apart whatever encodes it."""
+    path = tmp_path_factory.mktemp("video") / "a name with spaces é.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "18"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for luma, count in zip((40, 220, 40), DARK_BRIGHT_DARK, strict=True):
+            for _ in range(count):
+                picture = np.full((120, 160, 3), luma, np.uint8)
+                picture[::8] //= 2
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "visualpath.yaml"
+    path.write_text(CONFIG.format(venvs=Path(sys.prefix).parent))
+    return path
+
+
+@pytest.fixture
+def process(config, video):
+    """Run `vpctl process` on the video."""
+
+    def run(*args, source=video, path=config):
+        return CliRunner().invoke(main, ["--config", str(path), "process", str(source), *map(str, args)])
+
+    return run
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def pictures(path):
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="gray").mean() for frame in container.decode(video=0)]
+
+
+def test_every_frame_has_an_observation_of_every_extractor(process, tmp_path):
+    result = process("-e", "quality", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    observations = lines(tmp_path / "out" / "obs.jsonl")
+    assert [each["frame_id"] for each in observations] == list(range(FRAMES))
+    assert set(observations[0]) == {"source", "stream", "frame_id", "t_ns", "signals", "data"}
+    bright = [each["t_ns"] for each in observations if each["signals"]["brightness"] >= 0.5]
+    assert (bright[0], len(bright)) == (BRIGHT_NS, DARK_BRIGHT_DARK[1])
+
+
+def test_the_triggers_are_those_of_the_rules(process, tmp_path):
+    process("-e", "quality", "-o", tmp_path / "out")
+    (trigger,) = lines(tmp_path / "out" / "triggers.jsonl")
+    assert (trigger["label"], trigger["t_start_ns"]) == ("bright", BRIGHT_NS)
+    assert trigger["t_end_ns"] - BRIGHT_NS == pytest.approx(500_000_000, abs=1000)
+
+
+def test_a_clip_holds_the_frames_of_its_span(process, tmp_path):
+    process("-e", "quality", "-o", tmp_path / "out")
+    (clip,) = (tmp_path / "out" / "clips").glob("*.mp4")
+    facts = json.loads(clip.with_suffix(".json").read_text())
+    start, end = facts["asked_ns"]
+    assert (start, facts["gaps"]) == (BRIGHT_NS - 200_000_000, [])
+    wanted = [n for n in range(FRAMES) if n * FRAME_NS <= end and (n + 1) * FRAME_NS > start]
+    shown = pictures(clip)
+    assert len(shown) == facts["frames"] == len(wanted)
+    assert [luma > 128 for luma in shown] == [30 <= n < 66 for n in wanted]
+
+
+def test_a_second_run_gives_the_same_bytes(process, tmp_path):
+    for name in ("first", "second"):
+        assert process("-e", "quality", "-o", tmp_path / name).exit_code == 0
+    files = sorted(path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*.json*"))
+    assert [path.name for path in files] == ["00001.000-bright.json", "obs.jsonl", "triggers.jsonl"]
+    for path in files:
+        assert (tmp_path / "first" / path).read_bytes() == (tmp_path / "second" / path).read_bytes()
+
+
+def test_the_overlay_shows_every_frame_and_marks_what_fired(process, tmp_path):
+    process("-e", "quality", "-o", tmp_path / "out", "--overlay")
+    with av.open(str(tmp_path / "out" / "overlay.mp4")) as container:
+        corners = [frame.to_ndarray(format="rgb24")[-2, 80].astype(int) for frame in container.decode(video=0)]
+    assert len(corners) == FRAMES
+    fired = [n for n, (red, green, blue) in enumerate(corners) if red > green + 60 and red > blue + 30]
+    assert fired[0] == 45
+
+
+def test_json_tells_programs_the_same(config, video, tmp_path):
+    args = ["--config", str(config), "--json", "process", str(video), "-e", "quality", "-o", str(tmp_path / "out")]
+    facts = json.loads(CliRunner().invoke(main, args).stdout)
+    assert (facts["frames"], facts["triggers"], len(facts["clips"]), facts["failed"]) == (FRAMES, 1, 1, {})
+
+
+@pytest.mark.parametrize(
+    ("args", "complaint"),
+    [
+        (["-e", "telepathy"], "no extractor 'telepathy' in any venv"),
+        (["-e", "quality", "--fusion", "telepathy"], "no plug-in 'telepathy' in the group visualpath.fusions"),
+    ],
+)
+def test_what_is_not_there_is_refused(process, tmp_path, args, complaint):
+    result = process(*args, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert complaint in result.output
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(process, tmp_path):
+    result = process("-e", "quality", "-o", tmp_path)
+    assert result.exit_code == 1
+    assert "is not empty" in result.output
+
+
+def test_a_video_that_is_none_is_refused_with_its_name(process, tmp_path):
+    (tmp_path / "letter.mp4").write_bytes(b"Dear Sir")
+    result = process("-e", "quality", "-o", tmp_path / "out", source=tmp_path / "letter.mp4")
+    assert result.exit_code == 1
+    assert "letter.mp4" in result.output
+
+
+def test_without_a_configuration_nothing_is_decided(process, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".venvs").symlink_to(Path(sys.prefix).parent)
+    result = process("-e", "quality", "-o", tmp_path / "out", path=tmp_path / "none.yaml")
+    assert result.exit_code == 0, result.output
+    assert len(lines(tmp_path / "out" / "obs.jsonl")) == FRAMES
+    assert lines(tmp_path / "out" / "triggers.jsonl") == []
+
+
+class Luma(BaseExtractor):
+    name = "luma"
+
+    def extract(self, frame):
+        if frame.frame_id == 3:
+            raise RuntimeError("blinked")
+        return Observation(signals={"mean": frame.data.mean()})
+
+
+class FirstBright(BaseFusion):
+    def __init__(self):
+        self.fired = False
+
+    def update(self, frame):
+        seen = frame.observations.get("luma")
+        if self.fired or not seen or seen[0].signals["mean"] < 128:
+            return FusionResult()
+        self.fired = True
+        return FusionResult((Trigger("bright", frame.t_ns, frame.t_ns, frame.frame_id),))
+
+
+def test_process_video_looks_at_every_frame_and_tells_each_trigger(video):
+    told = []
+    result = vp.process_video(str(video), modules=[Luma], fusion=FirstBright(), on_trigger=told.append)
+    assert result.frames == FRAMES
+    assert [each.frame_id for each in result.observations] == [n for n in range(FRAMES) if n != 3]
+    assert [each.frame_id for each in result.triggers] == [30]
+    assert told == result.triggers
+    assert result.errors["luma"] == 1
+
+
+def test_process_video_refuses_a_backend_that_is_not_there(video):
+    with pytest.raises(ValueError, match="no backend 'pathway'"):
+        vp.process_video(str(video), modules=[Luma], backend="pathway")
+
+
+def test_process_video_refuses_what_never_ends():
+    with pytest.raises(SourceError, match="it never ends"):
+        vp.process_video("synthetic://?live=1", modules=[Luma])
