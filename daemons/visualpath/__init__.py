@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from visualpath.process.video import VideoResult, process_video
+    from visualpath.video import VideoResult, process_video
 
 __all__ = ["VideoResult", "process_video"]
 
@@ -17,6 +17,6 @@ __all__ = ["VideoResult", "process_video"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from visualpath.process import video
+    from visualpath import video
 
     return getattr(video, name)

@@ -1,4 +1,4 @@
-"""face: MediaPipe itself, in its own venv, on real pictures and on the demo's video.
+"""face, and what expression reads from it: MediaPipe itself, in its own venv, on real pictures and the demo's video.
 
 This process has no MediaPipe: a script runs in `.venvs/face` and answers in JSON.
 """
@@ -16,11 +16,13 @@ ROOT = Path(__file__).parents[2]
 MEDIA = ROOT.parent / "shared" / "media"
 FACE, CORE = ROOT / ".venvs/face/bin/python", ROOT / ".venvs/core/bin/python"
 FACES = {"img_sk_astronaut.png": 1, "img_faceapi_sample1.jpg": 3, "img_sk_page.png": 0}
+SMILING_MAN, TWO_HEADS = (f"preview_head-pose-face-detection-{who}.gif" for who in ("male", "female-and-male"))
 EDGE_FRAMES = 2  # detection may come and go this much beside the truth
 
 LOOK = """
 import json, sys
-import cv2, msgspec
+import cv2, msgspec, numpy
+from facemoment.extractors.expression import ExpressionExtractor
 from facemoment.extractors.face import FaceExtractor
 from visualbase.frame import Frame
 
@@ -34,8 +36,13 @@ def looked(models, paths):
     for path in paths:
         face = FaceExtractor()  # one for each stream; they share the models
         face.models = models
-        seen = [face.extract(Frame(picture, frame_id=i, t_ns=i)) for i, picture in enumerate(pictures(path))]
-        yield [{"signals": each.signals, "data": msgspec.to_builtins(each.data)} for each in seen]
+        frames = [Frame(picture, frame_id=i, t_ns=i * 40_000_000) for i, picture in enumerate(pictures(path))]
+        seen = [face.extract(frame) for frame in frames]
+        read = [ExpressionExtractor().extract(*each) for each in zip(frames, ({"face": [one]} for one in seen))]
+        yield [{**told(one), "expression": told(other)} for one, other in zip(seen, read)]
+
+def told(seen):
+    return {"signals": seen.signals, "data": msgspec.to_builtins(seen.data, enc_hook=numpy.ndarray.tolist)}
 
 models = FaceExtractor.load_models({})
 print(json.dumps(list(looked(models, sys.argv[1:]))))
@@ -89,7 +96,65 @@ def test_signals_are_those_of_the_best_and_the_largest_face(seen):
 
 
 def test_picture_without_a_face_gives_zeros_and_an_empty_list(seen):
-    assert seen["img_sk_page.png"] == {"signals": {"count": 0.0, "conf": 0.0, "area": 0.0}, "data": []}
+    nothing = {"signals": {}, "data": []}
+    expected = {"signals": {"count": 0.0, "conf": 0.0, "area": 0.0}, "data": [], "expression": nothing}
+    assert seen["img_sk_page.png"] == expected
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_landmarks_lie_around_their_box(seen, name):
+    for face in seen[name]["data"]:
+        points = face["landmarks"]
+        x, y = (sum(point[axis] for point in points) / len(points) for axis in (0, 1))
+        assert len(points) == 468
+        assert face["x"] < x < face["x"] + face["w"]
+        assert face["y"] < y < face["y"] + face["h"]
+
+
+def test_astronaut_looks_into_the_camera_and_smiles(seen):
+    told = seen["img_sk_astronaut.png"]
+    assert max(abs(told["signals"][angle]) for angle in ("yaw", "pitch", "roll")) < 8
+    assert told["signals"]["gaze"] > 0.5
+    assert told["expression"]["signals"]["smile"] > 0.7
+
+
+def test_heads_of_three_women_are_turned_and_lean_as_one_sees(seen):
+    left, middle, right = sorted(seen["img_faceapi_sample1.jpg"]["data"], key=lambda face: face["x"])
+    assert left["yaw"] < -20  # to the picture's left
+    assert middle["pitch"] < -12  # she looks down
+    assert middle["roll"] < -15  # the top of her head leans to the left
+    assert right["roll"] > 35
+
+
+def test_eyes_of_the_woman_who_looks_down_are_closed_and_the_others_are_open(seen):
+    told = seen["img_faceapi_sample1.jpg"]
+    by_place = sorted(zip(told["data"], told["expression"]["data"], strict=True), key=lambda pair: pair[0]["x"])
+    assert [round(expression["eyes_closed"]) for _, expression in by_place] == [0, 1, 0]
+
+
+@pytest.fixture(scope="module")
+def heads() -> dict[str, list[dict[str, Any]]]:
+    """What the extractors say about each frame of two short films of heads."""
+    if not MEDIA.is_dir():
+        pytest.skip("no ../shared/media beside this checkout")
+    names = (SMILING_MAN, TWO_HEADS)
+    return dict(zip(names, json.loads(run(FACE, "-c", LOOK, *(MEDIA / name for name in names))), strict=True))
+
+
+def test_man_smiles_until_he_closes_his_eyes(heads):
+    frames = [frame["expression"]["signals"] for frame in heads[SMILING_MAN]]
+    assert all(frame["smile"] > 0.8 for frame in frames[:58])
+    assert max(frame["eyes_closed"] for frame in frames[:58]) < 0.5
+    assert max(frame["eyes_closed"] for frame in frames[58:]) > 0.8
+
+
+def test_two_who_lean_apart_keep_their_ids_and_their_yaws(heads):
+    frames = heads[TWO_HEADS]
+    assert all({face["track_id"] for face in frame["data"]} == {0, 1} for frame in frames)
+    for frame in frames:
+        woman, man = sorted(frame["data"], key=lambda face: face["x"])
+        assert woman["yaw"] < -20
+        assert -5 < man["yaw"] < 25
 
 
 @pytest.mark.parametrize(
@@ -100,6 +165,8 @@ def test_picture_without_a_face_gives_zeros_and_an_empty_list(seen):
         ({"min_confidence": 0}, "> 0.0 - at `$.min_confidence`"),
         ({"min_confidence": 1.5}, "<= 1.0 - at `$.min_confidence`"),
         ({"min_confidence": "high"}, "got `str` - at `$.min_confidence`"),
+        ({"max_faces": 17}, "<= 16 - at `$.max_faces`"),
+        ({"max_age_s": 0}, "> 0.0 - at `$.max_age_s`"),
     ],
 )
 def test_bad_configuration_is_refused_with_its_key_and_what_is_allowed(config, message):

@@ -9,7 +9,7 @@ import pytest
 from visualpath.core.errors import PluginError
 from visualpath.core.observation import Observation
 from visualpath.core.rules import RuleConfig
-from visualpath.core.stream_fusion import Fused
+from visualpath.core.stream_types import Fused
 from visualpath.core.units import Duration
 from visualpath.process.decision import StreamSetup, make_stream_fusion
 from visualpath.process.offline import Decision, Pipeline

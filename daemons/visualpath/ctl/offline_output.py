@@ -12,8 +12,8 @@ import numpy as np
 
 from visualbase.extract import ClipExtractor
 from visualpath.ctl.overlay import Overlay
-from visualpath.process.video import Step
 from visualpath.runtime.config import ClipConfig
+from visualpath.video import Step
 from visualpath_protocol.clock import NS_PER_S
 from visualpath_protocol.messages import Trig
 

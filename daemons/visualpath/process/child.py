@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from visualbase.frame import Frame
-from visualpath.core.errors import PluginError
+from visualpath.core.errors import PluginError, told
 from visualpath.core.extractor import BaseExtractor
 from visualpath.plugin.discovery import load_extractor
 from visualpath.process.channel import (
@@ -34,7 +34,6 @@ from visualpath.process.channel import (
     observed,
     packed,
 )
-from visualpath.process.host import told
 from visualpath.process.view import AnyFrame, JpegFrame
 from visualpath.process.worker import InlineWorker, WorkerResult, with_traceback
 from visualpath_protocol.codec import pack

@@ -12,7 +12,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
 from visualpath.core.errors import PluginError
-from visualpath.core.stream_fusion import Outcome, StreamFusion, Tick
+from visualpath.core.stream_fusion import StreamFusion
+from visualpath.core.stream_types import Outcome, Tick
 from visualpath.process.channel import bodies
 from visualpath.process.ipc import INSTANCE
 from visualpath.process.view import JpegFrame

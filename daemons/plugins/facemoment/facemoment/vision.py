@@ -1,9 +1,9 @@
 """What the extractors of this package say about people: the types of `Observation.data`, field by field.
 
 Conventions, for all: positions and sizes are fractions of the picture, origin at its top left, x to the right, y down.
-Left and right of a picture are the viewer's; left and right of a person (handedness, "left_wrist") are the person's own.
-Angles are in degrees. Scores are in [0, 1]. `track_id` names the same face or hand from frame to frame: it is given
-out in rising order from 0 in each epoch, never twice, and ends when its owner has been out of sight for some time.
+Left and right of a picture are the viewer's; left and right of a person (handedness, "left_wrist") are that person's
+own. Angles are in degrees. Scores are in [0, 1]. `track_id` names the same face or hand from frame to frame: it is
+given out in rising order from 0 in each epoch, never twice, and ends when its owner has been out of sight for a time.
 
 Between processes data travels as plain MessagePack; `read` makes these types of it again.
 """
@@ -78,7 +78,7 @@ class ClassifiedFace(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         track_id: of the face.
         role: main: the one the picture is about, at most one; passenger: beside it, at most one; transient: has not
-            been there for long; noise: too small, or not a face that stays.
+            been there for long, moves through, or is a third person; noise: too small, or not a face that stays.
         score: stability, size, centrality and being inside the frame, weighted.
         stability, size, centrality, inside: its parts, each 0 to 1.
     """

@@ -17,9 +17,9 @@ from visualpath.ctl.console import EXIT_CONFIG, EXIT_REFUSED, Vpctl, pass_vpctl
 from visualpath.ctl.offline_output import CLIPS, OBSERVATIONS, OVERLAY, TRIGGERS, OfflineOutput, write_clips
 from visualpath.ctl.offline_venvs import close_all, start_workers
 from visualpath.process.decision import make_fusion
-from visualpath.process.video import VideoResult, watch
 from visualpath.process.worker import BaseWorker
 from visualpath.runtime.config import ClipConfig, Config, FusionConfig
+from visualpath.video import VideoResult, watch
 
 VENVS = Path(".venvs")
 

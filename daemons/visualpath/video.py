@@ -14,7 +14,8 @@ from visualpath.core.align import AlignParams
 from visualpath.core.extractor import BaseExtractor
 from visualpath.core.fusion import BaseFusion
 from visualpath.core.observation import Observation
-from visualpath.core.stream_fusion import FusionFailed, Outcome, StreamFusion
+from visualpath.core.stream_fusion import StreamFusion
+from visualpath.core.stream_types import FusionFailed, Outcome
 from visualpath.process.decision import align_params
 from visualpath.process.ipc import NoDecision
 from visualpath.process.offline import Decision, Looked, Pipeline
