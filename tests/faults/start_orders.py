@@ -93,19 +93,19 @@ class Processes:
         self.stop()
 
 
-def play(chain: Chain, daemons: tuple[str, ...], pauses: list[float]) -> Order:
-    """Start the daemons in this order; the pauses come before each."""
+def play(chain: Chain, daemons: tuple[str, ...], pauses: list[float], limit_s: float = LIMIT_S) -> Order:
+    """Start the daemons in this order; the pauses come before each. They have `limit_s` from the last start on."""
     with Processes(chain) as processes:
         for daemon, pause_s in zip(daemons, pauses, strict=True):
             time.sleep(pause_s)
             processes.start(daemon)
         last_start = time.monotonic()
         try:
-            chain.wait(lambda: works(chain), "the chain works", LIMIT_S)
+            chain.wait(lambda: works(chain), "the chain works", limit_s)
         except FaultError:
             return Order(daemons, pauses, None, f"{processes.ended() or chain.flow()}")
         works_s = time.monotonic() - last_start
-        wrong = processes.stop() + ([f"later than {LIMIT_S:g} s"] if works_s > LIMIT_S else [])
+        wrong = processes.stop() + ([f"later than {limit_s:g} s"] if works_s > limit_s else [])
         return Order(daemons, pauses, works_s, ", ".join(wrong))
 
 

@@ -9,6 +9,7 @@ from audit import audit, unsettled
 from chain import COOLDOWN_S, FRAME, SAMPLE, VENVS, Chain
 from kill_rounds import Rounds, quiet_end
 
+PATIENCE_S = 60.0
 pytestmark = pytest.mark.skipif(
     not (VENVS / "face/bin/python").exists() or not SAMPLE.exists(),
     reason="`make demo` builds the venvs and the sample",
@@ -105,6 +106,6 @@ def test_after_all_of_this_every_trigger_is_one_clip(chain):
 @pytest.mark.parametrize("order", ORDERS, ids=["consumers-first", "producers-first", "mixed"])
 def test_the_chain_works_in_any_start_order(order):
     with Chain() as chain:
-        done = start_orders.play(chain, order, [0.0] * len(order))
+        done = start_orders.play(chain, order, [0.0] * len(order), limit_s=PATIENCE_S)  # how fast: `make faults`
     assert done.works_s is not None, done.wrong
     assert done.wrong == ""
