@@ -343,7 +343,7 @@ CASES = (
          beside=QUALITY),
     # plug-ins and venvs
     Case("a plug-in that is not installed", "visualpath-exec extractor smell",
-         ("no plug-in 'smell' in the group visualpath.extractors of this venv; installed here: face",), 78,
+         ("no plug-in 'smell' in the group visualpath.extractors of this venv; installed here: ", "face"), 78,
          changes=((EXTRACTOR, EXTRACTOR + "  smell: {}\n"),)),
     Case("up: a plug-in that is not installed", "vpctl up",
          ("vpctl: extractor-smell does not stay up; its last lines:", "no plug-in 'smell'"), 1,
