@@ -10,14 +10,20 @@ VPCTL    = .venvs/core/bin/vpctl --config $(CONFIG)
 SAMPLE   = var/sample/faces.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help venvs demo up down restart status logs test lint faults clean
-.PHONY: bench bench-align bench-clip bench-latency bench-streams bench-throughput bench-trace media-table
+.PHONY: help venvs venv-table wheelhouse conflicts demo up down restart status logs test lint faults clean
+.PHONY: bench bench-align bench-clip bench-latency bench-streams bench-throughput bench-trace media-table eval
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venvs: ## build the virtual environments that run the chain (.venvs/)
 	@$(BUILD) core light face
+
+venv-table: ## what each of them holds, its size and how long its build took
+	@$(BUILD) --report core light face
+
+wheelhouse: ## download what is missing of all their packages into wheelhouse/, to build without a network
+	@$(PYTHON) venvs/wheelhouse.py
 
 demo: venvs ## run the whole chain on a sample, or on VIDEO=path, and show what came of it
 ifeq ($(VIDEO),)
@@ -85,6 +91,10 @@ media-table: ## every file of ../shared/media beside what ffprobe says of it, an
 	@$(BUILD) dev
 	@.venvs/dev/bin/python tests/bench/media_table.py
 
+eval: venvs ## what face, gesture and pose see in ../shared/media, beside what is there: tables, and what to look at
+	@$(BUILD) dev
+	@.venvs/dev/bin/python tests/eval/evaluate.py
+
 bench-trace: ## what each trace level costs, beside OFF
 	@$(BUILD) dev
 	@.venvs/dev/bin/python tests/bench/bench_trace.py
@@ -93,6 +103,10 @@ faults: venvs $(SAMPLE) ## kill -9 everything in turn, start in every order, get
 	@.venvs/core/bin/python tests/faults/kill_rounds.py --rounds 10
 	@.venvs/core/bin/python tests/faults/start_orders.py --orders 20
 	@.venvs/core/bin/python tests/faults/show_bad_input.py
+
+conflicts: ## libraries that refuse each other, at work beside each other in one live chain
+	@$(BUILD) core face conflict-onnx conflict-opencv
+	@.venvs/core/bin/python tests/conflicts/show_conflicts.py
 
 clean: ## remove what was built and what runs left behind
 	rm -rf .venvs var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -113,6 +113,13 @@ def test_a_venv_that_is_not_built_is_a_problem_that_names_who_needs_it(examine, 
     assert "venv 'light' is not built (extractor-face) -> venvs/build.py light" in found
 
 
+def test_a_venv_of_the_operators_own_is_not_for_the_build_script(examine, make_venv, short_dir):
+    make_venv("core")
+    (short_dir / "venvs").mkdir()
+    (short_dir / "venvs" / "build.py").touch()
+    assert "venv 'light' is not built (extractor-face) -> make " in bad(venvs.check_venvs(examine()))
+
+
 def test_a_venv_whose_python_is_gone_is_a_problem_that_says_where_it_was(examine, make_venv, short_dir):
     make_venv("core")
     python = make_venv("light")
@@ -124,7 +131,7 @@ def test_a_venv_whose_python_is_gone_is_a_problem_that_says_where_it_was(examine
 def test_a_venv_whose_python_fails_is_a_problem_with_its_last_line(examine, make_venv):
     make_venv("core")
     make_venv("light", "echo first >&2; echo libpython.so is missing >&2; exit 127")
-    assert "venv 'light' is broken: libpython.so is missing" in bad(venvs.check_venvs(examine()))
+    assert "venv 'light' is broken (extractor-face): libpython.so is missing" in bad(venvs.check_venvs(examine()))
 
 
 def test_a_venv_whose_python_hangs_is_a_problem(examine, make_venv, monkeypatch):
@@ -137,8 +144,11 @@ def test_a_venv_whose_python_hangs_is_a_problem(examine, make_venv, monkeypatch)
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("print('light: stale'); raise SystemExit(1)", "venv 'light' is stale: its lock"),
-        ("print('light: not built'); raise SystemExit(1)", "venv 'light': not built"),
+        (
+            "print('light: stale: venvs/light.lock changed'); raise SystemExit(1)",
+            "venv 'light' is stale: venvs/light.lock changed (extractor-face) -> ",
+        ),
+        ("print('light: an unfinished build'); raise SystemExit(1)", "venv 'light' is an unfinished build (extractor-"),
         ("raise SystemExit(2)", ""),
         ("print('light: up to date')", ""),
     ],
@@ -148,6 +158,7 @@ def test_what_the_checkouts_build_script_says_of_a_venv_is_told(examine, make_ve
     make_venv("core", "exit 1"), make_venv("light")
     (short_dir / "venvs").mkdir()
     (short_dir / "venvs" / "build.py").write_text(script)
+    (short_dir / "venvs" / "light.lock").touch()
     found = [f for f in venvs.check_venvs(examine()) if "'light'" in f.what]
     assert bad(found).startswith(said)
     assert bool(bad(found)) == bool(said)

@@ -39,14 +39,14 @@ def check_venvs(examined: Examined) -> Findings:
 
 def _check_venv(config: Config, name: str) -> Findings:
     folder = config.venvs_dir / name
+    users = _users(config, name)
     if not folder.is_dir():
-        users = ", ".join(role.daemon for role in roles(config) if role.venv == name)
-        yield problem(f"venv {name!r} is not built ({users})", _build_command(config, name))
+        yield problem(f"venv {name!r} is not built {users}", _build_command(config, name))
         return
     try:
         facts = ask_venv(config, name)
     except VenvBroken as error:
-        yield problem(f"venv {name!r} is broken: {error}", f"rm -r {folder} && {_build_command(config, name)}")
+        yield problem(f"venv {name!r} is broken {users}: {error}", f"rm -r {folder} && {_build_command(config, name)}")
         return
     yield from _check_facts(name, facts)
     yield from _check_fingerprint(config, name)
@@ -78,9 +78,13 @@ def _check_fingerprint(config: Config, name: str) -> Findings:
     if answer.returncode == UNKNOWN_VENV:
         yield ok(f"venv {name!r}: not one of those that venvs/build.py builds")
     elif answer.returncode:
-        state = (answer.stdout or answer.stderr).strip().rpartition(f"{name}: ")[2]
-        yield problem(f"venv {name!r} is {state}: its lock, a pyproject.toml or its Python is another now"
-                      if state == "stale" else f"venv {name!r}: {state}", _build_command(config, name))  # fmt: skip
+        state = (answer.stdout or answer.stderr).strip().removeprefix(f"{name}: ")
+        yield problem(f"venv {name!r} is {state} {_users(config, name)}", _build_command(config, name))
+
+
+def _users(config: Config, name: str) -> str:
+    """The daemons that run in a venv, in brackets."""
+    return f"({', '.join(role.daemon for role in roles(config) if role.venv == name)})"
 
 
 def check_plugins(examined: Examined) -> Findings:
@@ -163,4 +167,6 @@ def _build_script(config: Config) -> Path:
 
 def _build_command(config: Config, name: str) -> str:
     script = _build_script(config)
+    if script.is_file() and not (script.parent / f"{name}.lock").is_file():
+        return f'make {config.venvs_dir / name} yourself, as README.md says under "Write an extractor"'
     return f"{script} {name}" if script.is_file() else f"venvs/build.py {name}, in the checkout of visualpath"
