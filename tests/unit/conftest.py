@@ -107,12 +107,15 @@ class Scene:
 
 @pytest.fixture
 def make_scene(tmp_path, monkeypatch):
-    """Make a scene of one rule, with `more` sections. The disk is written by `write` and at the end, not by time."""
+    """Make a scene of one rule, with `more` sections, or of a whole `config`.
+
+    The disk is written by `write` and at the end, not by time.
+    """
     monkeypatch.setattr(record_writer, "WRITE_EVERY_S", 3600)
     made = []
 
-    def make(rule=RULE, face="{}", more="", **options):
-        made.append(Scene(tmp_path / f"scene{len(made)}", CONFIG % (face, rule) + more, **options))
+    def make(rule=RULE, face="{}", more="", config="", **options):
+        made.append(Scene(tmp_path / f"scene{len(made)}", config or CONFIG % (face, rule) + more, **options))
         return made[-1]
 
     yield make

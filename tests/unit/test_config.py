@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from visualpath.core.errors import ConfigError
 from visualpath.fusion.sources import MAX_SOURCES
+from visualpath.process.decision import check_fusion
 from visualpath.runtime.config import load_config
 from visualpath.runtime.extractors import MAX_DAEMONS
 
@@ -123,6 +124,60 @@ def test_a_rule_that_cannot_be_read_is_refused_with_its_place(load, key, value):
     lines = "".join(f"{'    - ' if k == 'label' else '      '}{k}: {v}\n" for k, v in rule.items())
     error = refused(load, LEAST + "fusion:\n  rules:\n" + lines)
     assert f"fusion.rules.0.{key}: 'face' is no " in error
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "message"),
+    [
+        ("count: 3", "within", "is needed: in which span must the 3 times lie? e.g. within: 5s"),
+        ("within: 3s", "within", "is the span in which `count` times must lie: say how many, at least 2"),
+        ("count: 3, within: 1s, for: 400ms", "within", "is shorter than 3 times `for`: the rule could never fire"),
+        ("count: 3, within: 1m", "within", "this and clip.pre must fit into ring.length, 30 s"),
+        ("min_score: 0.5", "min_score", "bounds the score: name the signal that gives it, e.g. score: face.conf"),
+        ("min_score: 2, score: a.c", "min_score", "Expected `float` <= 1.0"),
+        ("count: 0", "count", "Expected `int` >= 1"),
+    ],
+)
+def test_a_rule_that_could_never_fire_as_meant_is_refused_with_its_place(load, keys, key, message):
+    text = LEAST + f"extractors: {{a: }}\nfusion:\n  rules:\n    - {{label: a, when: a.b > 1, {keys}}}\n"
+    assert refused(load, text) == f"visualpath.yaml:6: fusion.rules.0.{key}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("fusion", "place", "message"),
+    [
+        ("plugin: highlight\n  rules: [{label: a, when: a.b > 1}]", "5: fusion.rules", "is for the plug-in rules"),
+        ("plugin: rules\n  config: {preset: default}", "5: fusion.config", "is for other plug-ins"),
+    ],
+)
+def test_what_another_plug_in_would_take_is_refused(load, fusion, place, message):
+    error = refused(load, LEAST + f"fusion:\n  {fusion}\n")
+    assert error.startswith(f"visualpath.yaml:{place}: {message}")
+
+
+HIGHLIGHT = LEAST + "extractors: {face: }\nfusion:\n  plugin: highlight\n  config:\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HIGHLIGHT + "    preset: wild\n", "7: fusion.config.preset: Invalid enum value 'wild'; write one of default"),
+        (HIGHLIGHT + "    gate:\n      jaw: 3\n", "8: fusion.config.gate.jaw: unknown key; did you mean 'yaw'?"),
+        (HIGHLIGHT + "    cooldown: 3\n", "7: fusion.config.cooldown: 3 is no duration"),
+        (
+            HIGHLIGHT.replace("face", "quality") + "    preset: default\n",
+            "5: fusion.plugin: 'highlight' needs the extractor 'face'",
+        ),
+    ],
+)
+def test_a_fusion_plug_in_is_checked_with_the_place_of_what_is_wrong(load, text, message):
+    with pytest.raises(ConfigError) as refused:
+        check_fusion(load(text))
+    assert f"visualpath.yaml:{message}" in str(refused.value)
+
+
+def test_a_fusion_plug_in_that_likes_its_configuration_is_left_alone(load):
+    check_fusion(load(HIGHLIGHT + "    preset: conservative\n"))
 
 
 def test_two_rules_of_one_label_are_refused(load):

@@ -87,6 +87,16 @@ def test_a_signal_that_was_never_seen_has_no_value():
     assert (reading.holds, reading.value, reading.frame_id) == (None, None, None)
 
 
+def test_a_rule_of_several_times_tells_how_many_there_were():
+    rule = {"label": "smile", "when": "face.count >= 1", "count": 3, "within": "5s"}
+    fusion = RulesFusion([rule])
+    for t_ms, count in ((0, 1.0), (50, 0.0), (100, 1.0)):
+        seen = {"face": [Observation(signals={"count": count})]}
+        fusion.update(FrameObservations(frame_id=t_ms, t_ns=t_ms * MS, observations=seen))
+    (state,) = fusion.explain()
+    assert state.waits_for == "the condition to hold 3 times within 5 s (so far 2)"
+
+
 def test_a_fusion_plug_in_need_not_explain_itself():
     class Silent(BaseFusion):
         def update(self, frame):
@@ -141,6 +151,41 @@ def test_a_cooldown_is_told_with_the_trigger_it_comes_from(live):
     live.faces(0, 10)
     fired = at(live, 100).rules[0].fired
     assert why(live, 300) == f"no: cooldown until 1.200s, after {fired} at 0.200s"
+
+
+def test_a_hold_that_waited_for_its_score_is_told(make_scene):
+    scene = make_scene(config="""
+streams: {cam1: {source: a.mp4}}
+extractors: {face: {}, text: {}}
+fusion:
+  rules:
+    - {label: smile, when: face.count >= 1, for: 200ms, score: face.conf, min_score: 0.8}
+""")
+    scene.live("face", "text")
+    for frame_id in range(8):
+        scene.obs("text", frame_id)
+        scene.obs("face", frame_id, count=float(frame_id < 6), conf=0.5)
+    assert why(scene, 100) == (
+        "no: held for 0.250 s of 0.2 s, waiting for face.conf >= 0.8 (it was 0.5), when face.count was 0 (needs >= 1) "
+        "on frame #6"
+    )
+
+
+def test_a_moment_before_a_closed_gate_is_told_with_the_gate_and_why(make_scene):
+    scene = make_scene(config="""
+streams: {cam1: {source: a.mp4}}
+extractors: {face: {}, gesture: {}}
+fusion: {plugin: highlight, config: {triggers: [v-sign]}}
+""")
+    scene.live("face", "gesture")
+    face = {"track_id": 0, "x": 0.4, "y": 0.4, "w": 0.2, "h": 0.2, "confidence": 0.9, "yaw": 60.0, "pitch": 0.0}
+    for frame_id in range(30):
+        scene.obs("face", frame_id, data=[face])
+        scene.obs("gesture", frame_id, data=[])
+    assert why(scene, 1000) == (
+        "no: it waited for the gate to open; face.|yaw| was 60 (needs <= 25) on frame #20; gesture.v_sign was never "
+        "seen (needs > 0); gesture reported without v_sign on #0-#20"
+    )
 
 
 def test_a_hold_that_a_value_ended_is_told_with_its_length(live):

@@ -3,7 +3,8 @@
 import pytest
 
 from visualpath.core.align import Active, AlignedSet, Drop, Idle, Late, Reset
-from visualpath.core.stream_types import Fused
+from visualpath.core.fusion import Decision, GateChange
+from visualpath.core.stream_types import Fused, Noted
 from visualpath.fusion.tracing import records_of
 from visualpath.observability import TraceLevel
 from visualpath_protocol.messages import Obs, ObservationBody, Trig
@@ -48,6 +49,22 @@ def test_a_frame_whose_window_was_over_tells_whom_it_waited_for():
     outcome = fused("window", {"text": "slow", "pose": "down"})
     delay = list(records_of(outcome, "cam1", 3, TraceLevel.NORMAL, 0))[1]
     assert (delay.record_type, delay.delay_ms, delay.waiting_for) == ("sync_delay", 100.0, ("text",))
+
+
+GATE = Noted(3, 7, 280 * MS, GateChange(False, "face.|yaw| 60 (needs <= 25)"))
+DECISION = Noted(3, 7, 280 * MS, Decision("v-sign", False, "cooldown until 2.750s"))
+
+
+def test_a_change_of_the_gate_is_normally_traced():
+    (record,) = records_of(GATE, "cam1", 4, TraceLevel.NORMAL, 0)
+    assert (record.record_type, record.state, record.reason) == ("gate_change", "closed", "face.|yaw| 60 (needs <= 25)")
+    assert (record.stream, record.epoch, record.t_ns, record.frame_id) == ("cam1", 3, 280 * MS, 7)
+
+
+def test_a_decision_is_traced_at_the_highest_level():
+    (record,) = records_of(DECISION, "cam1", 3, TraceLevel.VERBOSE, 0)
+    assert (record.record_type, record.label, record.fired) == ("decision", "v-sign", False)
+    assert types(DECISION, TraceLevel.NORMAL) == []
 
 
 def test_every_record_of_a_frame_tells_its_place():

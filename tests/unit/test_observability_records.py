@@ -7,7 +7,9 @@ import pytest
 
 from visualpath.observability import (
     ClipRecord,
+    DecisionRecord,
     FrameDropRecord,
+    GateChangeRecord,
     LateRecord,
     ObservationRecord,
     SetRecord,
@@ -33,6 +35,8 @@ ALL = [
     StateChangeRecord("face", "down", "silent for 1.5 s", stream="cam1"),
     ObservationRecord(7, "face", [{"count": 2.0}, {}], **PLACE),
     DroppedRecord(count=12, reason="queue_full"),
+    GateChangeRecord(7, "open", "all well for 0.7 s", **PLACE),
+    DecisionRecord(7, "v-sign", False, "it waits for the gate to open", **PLACE),
 ]
 kinds = pytest.mark.parametrize("record", ALL, ids=lambda record: record.record_type)
 
@@ -50,8 +54,8 @@ def test_the_levels_are_the_documents():
     assert levels == {
         "trigger": "MINIMAL", "dropped": "MINIMAL",
         "set": "NORMAL", "state_change": "NORMAL", "clip": "NORMAL", "frame_drop": "NORMAL", "sync_delay": "NORMAL",
-        "late": "NORMAL",
-        "timing": "VERBOSE", "observation": "VERBOSE",
+        "late": "NORMAL", "gate_change": "NORMAL",
+        "timing": "VERBOSE", "observation": "VERBOSE", "decision": "VERBOSE",
     }  # fmt: skip
 
 
@@ -143,6 +147,8 @@ def test_for_people_a_record_is_one_line_with_time_daemon_and_place():
         (7, "face cam1/0 is down: silent for 1.5 s"),
         (8, "face cam1/3 #7 count=2 | no signals"),
         (9, "12 records are missing here: queue_full"),
+        (10, "cam1/3 #7 open: all well for 0.7 s"),
+        (11, "cam1/3 #7 v-sign did not fire: it waits for the gate to open"),
     ],
 )
 def test_each_kind_says_what_matters(index, text):

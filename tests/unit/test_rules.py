@@ -352,3 +352,130 @@ EITHER = {"any": ["face.count >= 1", "pose.count >= 1"]}
 )
 def test_a_hold_is_ended_by_what_kept_it_up_and_no_longer_did(when, frames, blamed):
     assert ended_by(when, *frames) == blamed
+
+
+# Several times --------------------------------------------------------------------------------------
+
+TWICE = {"count": 2, "within": "1s"}
+
+
+def pulses(*starts_ms, long_ms=100, last_ms=2000):
+    """True for `long_ms` from each start on, else false."""
+    return [
+        frame(t, face=int(any(start <= t <= start + long_ms for start in starts_ms))) for t in range(0, last_ms, 50)
+    ]
+
+
+def test_it_fires_when_it_has_held_count_times_within_the_span_from_the_first_on():
+    assert fired(RulesFusion([rule(**TWICE)]), *pulses(100, 600)) == [(100, 700)]
+
+
+def test_one_time_is_not_enough_however_long():
+    assert fired(RulesFusion([rule(**TWICE)]), *pulses(100, long_ms=1500)) == []
+
+
+@pytest.mark.parametrize(("second_ms", "expected"), [(1000, [(100, 1100)]), (1050, [])])
+def test_the_last_time_must_have_lasted_by_the_end_of_the_span(second_ms, expected):
+    assert fired(RulesFusion([rule(**TWICE)]), *pulses(100, second_ms)) == expected
+
+
+def test_a_time_that_is_shorter_than_for_does_not_count():
+    frames = [*pulses(100, long_ms=50, last_ms=400), *steady(400, 600, face=1)]
+    assert fired(RulesFusion([rule(**TWICE)]), *frames) == []
+
+
+def test_times_that_are_too_old_make_room_for_later_ones():
+    assert fired(RulesFusion([rule(**TWICE)]), *pulses(0, 1200, 1500)) == [(1200, 1600)]
+
+
+def test_a_hold_that_only_an_unknown_value_has_ended_is_not_another_time():
+    frames = [*steady(0, 150, face=1), *steady(200, 600), *steady(650, 900, face=1)]
+    assert fired(RulesFusion([rule(count=2, within="5s")]), *frames) == []
+
+
+def test_after_a_firing_the_times_before_it_count_no_more():
+    fusion = RulesFusion([rule(**TWICE, cooldown="100ms")])
+    assert fired(fusion, *pulses(0, 200, 450, 700)) == [(0, 300), (450, 800)]
+
+
+def test_times_in_the_cooldown_do_not_count():
+    fusion = RulesFusion([rule(count=2, within="3s", cooldown="1s")])
+    assert fired(fusion, *pulses(0, 200, 500, 800, 1400)) == [(0, 300)]
+
+
+def test_times_before_a_firing_that_is_told_do_not_count():
+    fusion = RulesFusion([rule(count=2, within="5s", cooldown="100ms")])
+    fired(fusion, *pulses(0, last_ms=300))
+    fusion.resume("smile", 250 * MS)
+    assert fired(fusion, *(frame(t, face=int(t >= 400)) for t in range(300, 700, 50))) == []
+
+
+def test_a_reset_forgets_the_times():
+    fusion = RulesFusion([rule(**TWICE)])
+    fired(fusion, *pulses(100, last_ms=300))
+    fusion.reset()
+    assert fired(fusion, *pulses(100, last_ms=400)) == []
+
+
+def test_the_reason_says_how_many_times():
+    fusion = RulesFusion([rule(**TWICE)])
+    (trigger,) = [trigger for each in pulses(100, 600) for trigger in fusion.update(each).triggers]
+    assert trigger.reason == "face.count >= 1 2 times in 0.600 s"
+
+
+@given(st.lists(st.sampled_from([0, 1, None]), max_size=60), st.integers(1, 4), st.integers(2, 20))
+def test_count_is_the_obvious_count(values, count, span):
+    """Against a slow twin: every frame looks back over all that was seen. `for` is 0 and nothing lapses."""
+    keys = {"count": count, "within": f"{span * 50}ms"} if count > 1 else {}
+    fusion = RulesFusion([rule(**{"for": 0, "cooldown": 0, "max_gap": "10m"}, **keys)])
+    frames = [frame(i * 50, **({} if value is None else {"face": value})) for i, value in enumerate(values)]
+    rises, standing, was, expected = [], 0, 0, []
+    for i, value in enumerate(values):
+        standing = standing if value is None else value
+        if standing and not was:
+            rises.append(i)
+        was = standing
+        if standing and len([rise for rise in rises if count == 1 or i - rise <= span]) >= count:
+            expected.append((rises[-count] * 50, i * 50))
+            rises, was = [], 0  # a new hold begins on the next frame
+    assert fired(fusion, *frames) == expected
+
+
+# A least score --------------------------------------------------------------------------------------
+
+
+def scored(t_ms, conf, count=1):
+    signals = {"count": float(count), **({} if conf is None else {"conf": conf})}
+    return FrameObservations(t_ms, t_ms * MS, {"face": [Observation(source="face", signals=signals)]})
+
+
+SURE = {"score": "face.conf", "min_score": 0.8}
+
+
+def test_a_hold_that_is_long_enough_waits_for_the_score():
+    frames = [scored(t, 0.5 if t < 250 else 0.8) for t in range(0, 401, 50)]
+    assert fired(RulesFusion([rule(**SURE)]), *frames) == [(0, 250)]
+
+
+def test_a_hold_that_ends_before_the_score_is_reached_does_not_fire():
+    frames = [scored(0, 0.5), scored(100, 0.7), scored(150, 0.9, count=0)]
+    assert fired(RulesFusion([rule(**SURE)]), *frames) == []
+
+
+def test_a_score_before_the_hold_is_long_enough_does_not_count():
+    frames = [scored(0, 0.9), scored(50, 0.9), scored(100, 0.5), scored(150, 0.5)]
+    assert fired(RulesFusion([rule(**SURE)]), *frames) == []
+
+
+def test_an_unknown_score_is_none():
+    assert fired(RulesFusion([rule(**SURE)]), *(scored(t, None) for t in (0, 100, 200))) == []
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{"count": 2}, {"within": "1s"}, {"count": 11, "within": "1s"}, {"min_score": 0.5}],
+    ids=lambda keys: "-".join(keys),
+)
+def test_keys_that_do_not_go_together_are_refused(keys):
+    with pytest.raises(RuleError):
+        RulesFusion([rule(**keys)])

@@ -4,8 +4,8 @@ import pytest
 from stream_bench import MS, Bench, ScriptedFusion, moment
 
 from visualpath.core.align import Drop, Reset
-from visualpath.core.fusion import BaseFusion
-from visualpath.core.stream_types import Fused, FusionFailed
+from visualpath.core.fusion import BaseFusion, FusionResult, GateChange
+from visualpath.core.stream_types import Fused, FusionFailed, Noted
 from visualpath.core.trigger import EvidenceItem
 from visualpath_protocol.codec import encode
 from visualpath_protocol.messages import Evidence, StreamState, Trig, make_trig_id
@@ -140,6 +140,29 @@ def test_a_fusion_that_raises_costs_the_decision_and_nothing_else():
     assert bench.obs("face", 0) == []
     assert bench.of(FusionFailed) == [FusionFailed(0, "RuntimeError: no model")]
     assert len(bench.of(Fused)) == 1
+
+
+class NotingFusion(BaseFusion):
+    def update(self, frame):
+        return FusionResult(notes=(GateChange(True, "all well"), "a word"))
+
+
+def test_what_a_fusion_notes_comes_with_its_frame():
+    bench = Bench(fusion=NotingFusion())
+    bench.state(epoch=3)
+    bench.up("face")
+    bench.obs("face", 2)
+    (noted,) = bench.of(Noted)
+    assert (noted.epoch, noted.frame_id, noted.note) == (3, 2, GateChange(True, "all well"))
+
+
+def test_a_note_that_is_none_is_a_failure_of_the_plug_in():
+    bench = Bench(fusion=NotingFusion())
+    bench.state(epoch=3)
+    bench.up("face")
+    bench.obs("face", 2)
+    (failed,) = bench.of(FusionFailed)
+    assert failed.detail == "TypeError: a note is a GateChange or a Decision, not a str"
 
 
 @pytest.mark.parametrize("method", ["reset", "resume", "doubts"])

@@ -2,6 +2,7 @@
 
 VisualpathError
 ├── ConfigError       visualpath.yaml cannot be used; the message names file, line and key
+│   └── PluginConfigError  a plug-in's own part of it; carries the key
 ├── StorageError      the disk does not let a daemon start or go on; trying again may help
 ├── RecordError       a record of fusion's inputs cannot be read
 ├── RuleError         a rule's condition cannot be read
@@ -22,6 +23,15 @@ class VisualpathError(Exception):
 
 class ConfigError(VisualpathError):
     """The configuration cannot be used."""
+
+
+class PluginConfigError(ConfigError):
+    """A plug-in's `config:` cannot be used; `key` is the place in it that is wrong."""
+
+    def __init__(self, key: tuple[str | int, ...], message: str) -> None:
+        super().__init__(f"{'.'.join(map(str, key))}: {message}" if key else message)
+        self.key = key
+        self.message = message
 
 
 class StorageError(VisualpathError):

@@ -30,13 +30,31 @@ class FrameObservations:
     skipped: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class GateChange:
+    """What stands before all decisions, such as the quality of the picture, lets them through from here on, or not."""
+
+    is_open: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of a reason that held on this frame: it fired, or `why` it did not."""
+
+    label: str
+    fired: bool
+    why: str
+
+
 @dataclass(frozen=True)
 class FusionResult:
-    """What one frame led to. `triggers` holds every trigger; `trigger` is the first."""
+    """What one frame led to. `triggers` holds every trigger; `trigger` is the first. `notes` are for the trace."""
 
     triggers: tuple[Trigger, ...] = ()
     observations_used: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[GateChange | Decision, ...] = ()
 
     @property
     def should_trigger(self) -> bool:
@@ -96,6 +114,7 @@ class RuleState:
         for_ns: how long it must be.
         cooldown_until_ns: event time before which nothing counts; 0: it has not fired.
         ended_by: what kept its hold up until this frame, and no longer did.
+        waits_for: what it lacked to fire besides its condition, `for` and cooldown, for people: `the gate to open`.
     """
 
     label: str
@@ -106,12 +125,21 @@ class RuleState:
     for_ns: int
     cooldown_until_ns: int
     ended_by: tuple[Reading, ...] = ()
+    waits_for: str = ""
 
 
 class BaseFusion(ABC):
-    """Decides from aligned sets what was a moment. One object per stream; sets come in rising event time."""
+    """Decides from aligned sets what was a moment. One object per stream; sets come in rising event time.
+
+    It is made with the mapping `fusion.config` of visualpath.yaml; a bad one raises `PluginConfigError`.
+
+    Class attributes:
+        name: the fusion's name.
+        depends: the extractors, by the names visualpath.yaml gives them, without which it would never fire.
+    """
 
     name: ClassVar[str] = ""
+    depends: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def update(self, frame: FrameObservations) -> FusionResult:

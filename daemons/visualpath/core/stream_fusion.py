@@ -6,7 +6,7 @@ state. So the same inputs give the same outcomes, triggers to the byte.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import starmap
 from typing import Any
 
@@ -15,7 +15,7 @@ import msgspec
 from visualpath.core.align import Active, AlignedSet, Aligner, AlignParams, Idle, Output, Reset
 from visualpath.core.errors import told
 from visualpath.core.frame_ledger import FrameLedger
-from visualpath.core.fusion import BaseFusion, FrameObservations
+from visualpath.core.fusion import BaseFusion, Decision, FrameObservations, GateChange
 from visualpath.core.observation import observations
 from visualpath.core.stream_types import (
     ByHand,
@@ -24,6 +24,7 @@ from visualpath.core.stream_types import (
     Fused,
     FusionFailed,
     Input,
+    Noted,
     Outcome,
     SourceDown,
     Tick,
@@ -229,10 +230,17 @@ class StreamFusion:
         self._saw(aligned.t_ns)
         outcomes.append(Fused(epoch, aligned, {who: self._why_missing(who) for who in aligned.missing}))
         frame = self._frame(aligned, obs)
-        outcomes += self._guarded(
-            lambda: (self._fire(trigger, epoch) for trigger in self.fusion.update(frame).triggers), aligned.frame_id
-        )
+        outcomes += self._guarded(lambda: self._ask(frame, epoch), aligned.frame_id)
         return outcomes
+
+    def _ask(self, frame: FrameObservations, epoch: int) -> Iterator[Outcome]:
+        result = self.fusion.update(frame)
+        for trigger in result.triggers:
+            yield self._fire(trigger, epoch)
+        for note in result.notes:
+            if not isinstance(note, (GateChange, Decision)):
+                raise TypeError(f"a note is a GateChange or a Decision, not a {type(note).__name__}")
+            yield Noted(epoch, frame.frame_id, frame.t_ns, note)
 
     def _guarded(self, ask: Callable[[], Iterable[Outcome]], frame_id: int = -1) -> list[Outcome]:
         """A plug-in's failure costs what it was asked for, never the daemon; what it gave before counts."""

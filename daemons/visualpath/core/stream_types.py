@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from visualpath.core.align_types import Active, AlignedSet, Drop, Idle, Late, Reset
+from visualpath.core.fusion import Decision, GateChange
 from visualpath_protocol.messages import Bound, Message, Name, Obs, Ping, Skip, StreamState, TimeNs, Trig
 
 Firings = dict[str, tuple[int, int]]
@@ -65,6 +66,16 @@ class FusionFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """What the decision wants to be known about a frame, besides its triggers."""
+
+    epoch: int
+    frame_id: int
+    t_ns: int
+    note: GateChange | Decision
+
+
+@dataclass(frozen=True, slots=True)
 class WildBound:
     """A promise about a future that no frame has come near was not believed."""
 
@@ -87,4 +98,4 @@ class Doubt:
     text: str
 
 
-Outcome = Fused | Trig | FusionFailed | WildBound | Unreported | Doubt | Late | Drop | Idle | Active | Reset
+Outcome = Fused | Trig | Noted | FusionFailed | WildBound | Unreported | Doubt | Late | Drop | Idle | Active | Reset

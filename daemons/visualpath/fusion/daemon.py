@@ -18,7 +18,7 @@ from visualpath.fusion.outbox import Outbox, load_firings, outbox_path
 from visualpath.fusion.outcomes import Outcomes
 from visualpath.fusion.sources import LEFT, Change, Sources, Up
 from visualpath.observability import StateChangeRecord
-from visualpath.process.decision import make_stream_fusion, setup_of
+from visualpath.process.decision import check_fusion, make_stream_fusion, setup_of
 from visualpath.process.recorder import Recorder
 from visualpath.runtime.main import run_daemon
 from visualpath.runtime.poll import Parts
@@ -58,6 +58,7 @@ class FusionDaemon:
             firings = {stream: load_firings(path, stream) for stream in config.streams}
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"cannot use {path}: {error}") from error
+        check_fusion(config)
         now = mono_ns()
         self._streams = {
             name: make_stream_fusion(config.fusion, name, setup_of(config, name), firings[name], now)

@@ -9,7 +9,7 @@ from typing import Any
 
 from visualpath.core.align import Active, Drop, Idle, Late, Reset
 from visualpath.core.stream_fusion import StreamFusion
-from visualpath.core.stream_types import Doubt, Fused, FusionFailed, Outcome, Unreported, WildBound
+from visualpath.core.stream_types import Doubt, Fused, FusionFailed, Noted, Outcome, Unreported, WildBound
 from visualpath.fusion.events import about_set
 from visualpath.fusion.outbox import Outbox
 from visualpath.fusion.sources import Sources
@@ -37,6 +37,7 @@ class Outcomes:
         self._actions: Mapping[type, Callable[[str, Any], None]] = {
             Fused: self._fused,
             Trig: self._trig,
+            Noted: self._noted,
             Late: self._late,
             Drop: self._drop,
             Idle: partial(self._changed, "idle"),
@@ -96,6 +97,9 @@ class Outcomes:
             self._service.refusals.add("refused.trigger.malformed", error)
             return False
         return self._service.decode(self._trig_codec, body, "trigger") is not None
+
+    def _noted(self, stream: str, noted: Noted) -> None:
+        """It is for the trace alone."""
 
     def _late(self, stream: str, late: Late) -> None:
         self._counters[f"late.{self._sources.counted_name(late.source)}"] += 1

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import singledispatch
+from typing import Literal
 
 from visualpath.core.align import Active, Drop, Idle, Late, Reset
-from visualpath.core.stream_types import Fused
+from visualpath.core.fusion import GateChange
+from visualpath.core.stream_types import Fused, Noted
 from visualpath.observability import (
+    DecisionRecord,
     FrameDropRecord,
+    GateChangeRecord,
     LateRecord,
     ObservationRecord,
     SetRecord,
@@ -77,6 +81,18 @@ def _of_fused(fused: Fused, stream: str, epoch: int, level: TraceLevel, took_ns:
     for each in obs:
         signals = tuple(body.signals for body in each.observations)
         yield ObservationRecord(frame_id, each.source, signals, stream=stream, epoch=fused.epoch, t_ns=t_ns)
+
+
+@records_of.register
+def _of_noted(noted: Noted, stream: str, epoch: int, level: TraceLevel, took_ns: int) -> Iterator[TraceRecord]:
+    note, frame_id = noted.note, noted.frame_id
+    if isinstance(note, GateChange):
+        state: Literal["open", "closed"] = "open" if note.is_open else "closed"
+        yield GateChangeRecord(frame_id, state, note.why, stream=stream, epoch=noted.epoch, t_ns=noted.t_ns)
+    elif level >= TraceLevel.VERBOSE:
+        yield DecisionRecord(
+            frame_id, note.label, note.fired, note.why, stream=stream, epoch=noted.epoch, t_ns=noted.t_ns
+        )
 
 
 @records_of.register

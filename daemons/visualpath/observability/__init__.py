@@ -3,7 +3,9 @@
 from visualpath.observability.hub import ObservabilityHub
 from visualpath.observability.records import (
     ClipRecord,
+    DecisionRecord,
     FrameDropRecord,
+    GateChangeRecord,
     LateRecord,
     ObservationRecord,
     SetRecord,
@@ -19,8 +21,10 @@ from visualpath.observability.sinks import ConsoleSink, FileSink, Sink
 __all__ = [
     "ClipRecord",
     "ConsoleSink",
+    "DecisionRecord",
     "FileSink",
     "FrameDropRecord",
+    "GateChangeRecord",
     "LateRecord",
     "ObservabilityHub",
     "ObservationRecord",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -214,6 +214,33 @@ class StateChangeRecord(TraceRecord, frozen=True, tag="state_change"):
 
     def __str__(self) -> str:
         return f"{self.component} {self.place()}is {self.state}{f': {self.reason}' if self.reason else ''}"
+
+
+class GateChangeRecord(TraceRecord, frozen=True, tag="gate_change"):
+    """What stands before all decisions of a stream lets them through from here on, or no longer does."""
+
+    level: ClassVar[TraceLevel] = TraceLevel.NORMAL
+
+    frame_id: int
+    state: Literal["open", "closed"]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place()}#{self.frame_id} {self.state}: {self.reason}"
+
+
+class DecisionRecord(TraceRecord, frozen=True, tag="decision"):
+    """A reason for a trigger held on a frame; whether it fired, and if not, what it lacked."""
+
+    level: ClassVar[TraceLevel] = TraceLevel.VERBOSE
+
+    frame_id: int
+    label: str
+    fired: bool
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place()}#{self.frame_id} {self.label} {'fired' if self.fired else 'did not fire'}: {self.reason}"
 
 
 class ObservationRecord(TraceRecord, frozen=True, tag="observation"):

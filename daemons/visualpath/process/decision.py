@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from visualpath.core.align import AlignParams
-from visualpath.core.errors import ConfigError, PluginError
+from visualpath.core.errors import ConfigError, PluginConfigError, PluginError
 from visualpath.core.fusion import BaseFusion
 from visualpath.core.stream_fusion import StreamFusion
 from visualpath.core.stream_types import Firings
 from visualpath.plugin.discovery import load_fusion
 from visualpath.runtime.config import Config, FusionConfig
+from visualpath.runtime.yaml_source import YamlSource
 from visualpath_protocol.messages import COUNT_MAX
 
 
@@ -43,6 +44,28 @@ def setup_of(config: Config, stream: str) -> StreamSetup:
         expected={name: (each.stride, each.phase) for name, each in extractors.items() if each.expected},
         groups={name: group for name in config.extractors if (group := config.group_of(name)) != name},
     )
+
+
+def check_fusion(config: Config) -> None:
+    """Whether the decision can be made as visualpath.yaml says; rules were checked when it was read.
+
+    Raises:
+        PluginError: the plug-in is not in this venv, cannot be imported or cannot start.
+        ConfigError: its configuration is wrong, or an extractor that it needs is lacking; with file, line and key.
+    """
+    plugin = config.fusion.plugin
+    if plugin == "rules":
+        return
+    kind = load_fusion(plugin)
+    groups = {extractor.group for extractor in config.extractors.values()}
+    source = YamlSource(config.path)
+    for needed in kind.depends:
+        if needed not in groups:
+            raise source.error(("fusion", "plugin"), f"{plugin!r} needs the extractor {needed!r}: add it to extractors")
+    try:
+        make_fusion(config.fusion)
+    except PluginConfigError as error:
+        raise source.error(error.key, error.message) from error
 
 
 def make_stream_fusion(
@@ -98,6 +121,8 @@ def make_fusion(config: FusionConfig) -> BaseFusion:
         return fusion
     try:
         fusion = plugin(config.config)
+    except PluginConfigError as error:
+        raise PluginConfigError(("fusion", "config", *error.key), error.message) from error
     except Exception as error:
         raise PluginError(f"fusion {config.plugin!r} cannot start: {type(error).__name__}: {error}") from error
     return fusion

@@ -217,7 +217,8 @@ class _Report:
         elif rule.hold_from_ns is not None:
             answer = self._how_the_hold_ended(rule, rule.hold_from_ns)
         else:
-            reasons = [self._reason(reading, self._at) for reading in rule.readings if reading.wanted is not None]
+            reasons = [f"it waited for {rule.waits_for}"] if rule.waits_for else []
+            reasons += [self._reason(reading, self._at) for reading in rule.readings if reading.wanted is not None]
             answer = f"no: {'; '.join(reasons) or 'it is true, but no hold has begun'}"
         return Verdict(label, None, answer, rule)
 
@@ -261,7 +262,11 @@ class _Report:
         states = {i: self._frames[i].rules.get(rule.label) for i in later}
         end = next((i for i, state in states.items() if state is None or state.hold_from_ns != hold_from_ns), None)
         last = self._frames[end - 1 if end is not None else -1]
-        held = f"held for {(last.t_ns - hold_from_ns) / 1e9:.3f} s of {rule.for_ns / 1e9:g} s"
+        held = f"held for {(last.t_ns - hold_from_ns) / 1e9:.3f} s"
+        if rule.for_ns:
+            held += f" of {rule.for_ns / 1e9:g} s"
+        if waited_for := last.rules[rule.label].waits_for:
+            held += f", waiting for {waited_for},"
         if end is not None:
             state = states[end]
             reasons = [self._reason(each, end, has_ended=True) for each in state.ended_by] if state else []

@@ -6,6 +6,7 @@ Relative paths are relative to the file. Durations and sizes carry their unit: `
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -15,6 +16,7 @@ from msgspec import Meta, field
 from visualbase.address import SCHEMES
 from visualpath.core.errors import ConfigError, RuleError
 from visualpath.core.rules import RuleConfig
+from visualpath.core.strict import UNKNOWN_KEY, misfit
 from visualpath.core.units import Duration, Size, decode_quantity
 from visualpath.runtime.extractors import ExtractorConfig, ExtractorSection, expand
 from visualpath.runtime.yaml_source import Key, YamlSource, nearest
@@ -282,12 +284,10 @@ def _convert(source: YamlSource, value: Any, kind: type[S], key: Key) -> S:
     try:
         return msgspec.convert(value, kind, dec_hook=decode_quantity)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$")
-        place = (*key, *(int(i) if i else name for name, i in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", where)))
-        unknown = re.search(r"unknown field `([^`]*)`", message)
-        if unknown:
-            place = (*place, unknown[1])
-            message = "unknown key" + nearest(unknown[1], _all_keys())
+        where, message = misfit(error)
+        place = (*key, *where)
+        if message == UNKNOWN_KEY:
+            message += nearest(str(where[-1]), _all_keys())
         elif message.startswith("Invalid enum value"):
             message += f"; write {' or '.join(_choices(place))}"
         raise source.error(place, message) from None
@@ -342,11 +342,21 @@ def _check_stream(stream: StreamConfig, place: Key, source: YamlSource) -> None:
 
 
 def _check_rules(config: Config, source: YamlSource) -> None:
+    if config.fusion.plugin != "rules" and config.fusion.rules:
+        raise source.error(("fusion", "rules"), f"is for the plug-in rules, not for {config.fusion.plugin!r}")
+    if config.fusion.plugin == "rules" and config.fusion.config:
+        raise source.error(("fusion", "config"), "is for other plug-ins: rules take theirs from `rules`")
     groups = {extractor.group for extractor in config.extractors.values()}
     labels: set[str] = set()
     for index, rule in enumerate(config.fusion.rules):
         place = ("fusion", "rules", index)
-        for key, check in (("when", rule.condition), ("score", rule.score_signal)):
+        checks: dict[str, Callable[[], object]] = {
+            "when": rule.condition,
+            "score": rule.score_signal,
+            "within": rule.check_within,
+            "min_score": rule.check_min_score,
+        }
+        for key, check in checks.items():
             try:
                 check()
             except RuleError as error:
@@ -360,9 +370,9 @@ def _check_rules(config: Config, source: YamlSource) -> None:
                 (*place, "label"), f"{rule.label!r} is another rule's label already: join the two with any"
             )
         labels.add(rule.label)
-        if config.ring.length_ns <= config.clip.pre_ns + rule.for_ns:
+        if config.ring.length_ns <= config.clip.pre_ns + max(rule.for_ns, rule.within_ns):
             message = f"this and clip.pre must fit into ring.length, {config.ring.length_ns / 1e9:g} s"
-            raise source.error((*place, "for"), message)
+            raise source.error((*place, "within" if rule.within_ns else "for"), message)
 
 
 def _check_endpoints(config: Config, source: YamlSource) -> None:

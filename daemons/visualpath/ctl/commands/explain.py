@@ -92,7 +92,9 @@ def _sources(answer: Answer) -> Table:
 def _settings(rule: RuleState, t_ns: int) -> str:
     hold = "no hold" if rule.hold_from_ns is None else f"holds since {seconds(rule.hold_from_ns)}"
     cooldown = f", cooldown until {seconds(rule.cooldown_until_ns)}" if rule.cooldown_until_ns > t_ns else ""
-    return f"{rule.condition} is {TRUTH[rule.holds]}, for {rule.for_ns / 1e9:g} s: {hold}{cooldown}"
+    long = f", for {rule.for_ns / 1e9:g} s" if rule.for_ns else ""
+    waits = f", waiting for {rule.waits_for}" if rule.waits_for else ""
+    return f"{rule.condition} is {TRUTH[rule.holds]}{long}: {hold}{cooldown}{waits}"
 
 
 def _readings(rule: RuleState) -> Table:
