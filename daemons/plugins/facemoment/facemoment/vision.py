@@ -11,7 +11,7 @@ Between processes data travels as plain MessagePack; `read` makes these types of
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -67,6 +67,85 @@ class Expression(msgspec.Struct, frozen=True, kw_only=True):
     eyes_closed: float
     brow_raise: float
     emotions: dict[str, float]
+
+
+Role = Literal["main", "passenger", "transient", "noise"]
+
+
+class ClassifiedFace(msgspec.Struct, frozen=True, kw_only=True):
+    """The role of one face; `face_classifier` gives a list of them, in the order of `face`.
+
+    Attributes:
+        track_id: of the face.
+        role: main: the one the picture is about, at most one; passenger: beside it, at most one; transient: has not
+            been there for long, moves through, or is a third person; noise: too small, or not a face that stays.
+        score: stability, size, centrality and being inside the frame, weighted.
+        stability, size, centrality, inside: its parts, each 0 to 1.
+    """
+
+    track_id: int
+    role: Role
+    score: float
+    stability: float
+    size: float
+    centrality: float
+    inside: float
+
+
+GestureName = Literal[
+    "v_sign", "thumbs_up", "thumbs_down", "open_palm", "fist", "pointing", "call", "rock", "four", "none"
+]
+
+
+class Hand(msgspec.Struct, frozen=True, kw_only=True):
+    """One hand; `gesture` gives a list of them.
+
+    Attributes:
+        track_id: the same hand from frame to frame.
+        handedness: the person's own hand: "left" or "right".
+        confidence: of the handedness, which is what the model gives.
+        x, y, w, h: box around the landmarks, clipped to the picture.
+        gesture: what it shows; "none": nothing of the list.
+        score: how clearly it shows that gesture, 0 to 1; 0.0 with "none".
+        landmarks: float32 of shape (21, 3): MediaPipe's hand points (0: wrist, 4, 8, 12, 16, 20: finger tips); z as in
+            `Face.landmarks`, from the wrist.
+    """
+
+    track_id: int
+    handedness: Literal["left", "right"]
+    confidence: float
+    x: float
+    y: float
+    w: float
+    h: float
+    gesture: GestureName
+    score: float
+    landmarks: np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Pose(msgspec.Struct, frozen=True, kw_only=True):
+    """One person's body; `pose` gives a list of them (MediaPipe: at most one).
+
+    Attributes:
+        x, y, w, h: box around the visible key points, clipped to the picture.
+        confidence: mean visibility of the key points.
+        keypoints: float32 of shape (17, 3): x, y, visibility of the 17 COCO key points (nose, eyes, ears, shoulders,
+            elbows, wrists, hips, knees, ankles; left before right).
+        landmarks: float32 of shape (33, 4): x, y, z, visibility of MediaPipe's points; None from another backend.
+        left_hand_raised, right_hand_raised: the wrist is above the shoulder.
+        hand_wave: how clearly a raised hand swings to and fro, 0 to 1.
+    """
+
+    x: float
+    y: float
+    w: float
+    h: float
+    confidence: float
+    keypoints: np.ndarray[Any, np.dtype[np.float32]]
+    landmarks: np.ndarray[Any, np.dtype[np.float32]] | None = None
+    left_hand_raised: bool = False
+    right_hand_raised: bool = False
+    hand_wave: float = 0.0
 
 
 def read(observations: Iterable[Observation[Any]], kind: type[T]) -> list[T]:

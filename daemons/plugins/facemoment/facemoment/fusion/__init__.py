@@ -1,0 +1,1 @@
+"""Decisions about people: which moments are kept. Pure: no clock, no file, no model."""
