@@ -11,7 +11,8 @@ SAMPLE   = var/sample/faces.mp4
 
 .DEFAULT_GOAL := help
 .PHONY: help venvs venv-table wheelhouse conflicts demo up down restart status logs test lint faults clean
-.PHONY: bench bench-align bench-clip bench-latency bench-streams bench-throughput bench-trace media-table eval
+.PHONY: bench bench-align bench-clip bench-latency bench-streams bench-throughput bench-trace
+.PHONY: media-table eval eval-ocr eval-scene
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,7 +55,7 @@ logs: ## show the last lines each of them wrote
 	@$(VPCTL) logs
 
 test: ## build what is missing, lint, and run all tests
-	@$(BUILD) core light face sample dev
+	@$(BUILD) core light face ocr scene sample dev
 	@$(MAKE) --no-print-directory lint $(SAMPLE)
 	@.venvs/dev/bin/python -m pytest
 
@@ -94,6 +95,14 @@ media-table: ## every file of ../shared/media beside what ffprobe says of it, an
 eval: venvs ## what face, gesture and pose see in ../shared/media, beside what is there: tables, and what to look at
 	@$(BUILD) dev
 	@.venvs/dev/bin/python tests/eval/evaluate.py
+
+eval-ocr: ## what ocr reads in ../shared/media, beside what is written there
+	@$(BUILD) ocr dev
+	@.venvs/dev/bin/python tests/eval/evaluate_text.py
+
+eval-scene: ## the cuts that scene finds in ../shared/media, beside those that are there
+	@$(BUILD) scene dev
+	@.venvs/dev/bin/python tests/eval/evaluate_scenes.py
 
 bench-trace: ## what each trace level costs, beside OFF
 	@$(BUILD) dev

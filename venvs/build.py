@@ -35,12 +35,20 @@ ROOT = Path(__file__).resolve().parent.parent
 VENVS = ROOT / ".venvs"
 
 PROTOCOL, PLATFORM, FACEMOMENT = "protocol", "daemons", "daemons/plugins/facemoment"
+OCR, SCENE = "daemons/plugins/ocr", "daemons/plugins/scene"
 CONFLICTS = "tests/conflicts/plugin"
 OWN = {  # venv: our distributions in it, in order of dependency
     "core": [PROTOCOL, PLATFORM, FACEMOMENT],
     "light": [PROTOCOL, PLATFORM, FACEMOMENT],
     "face": [PROTOCOL, PLATFORM, FACEMOMENT],
-    "dev": [PROTOCOL, PLATFORM, FACEMOMENT],
+    "insight": [PROTOCOL, PLATFORM, FACEMOMENT],
+    "insight-gpu": [PROTOCOL, PLATFORM, FACEMOMENT],
+    "onnx": [PROTOCOL, PLATFORM, FACEMOMENT],
+    "onnx-gpu": [PROTOCOL, PLATFORM, FACEMOMENT],
+    "people": [PROTOCOL, PLATFORM, FACEMOMENT],
+    "dev": [PROTOCOL, PLATFORM, FACEMOMENT, OCR, SCENE],
+    "ocr": [PROTOCOL, PLATFORM, OCR],
+    "scene": [PROTOCOL, PLATFORM, SCENE],
     "sample": [],
     "conflict-onnx": [PROTOCOL, PLATFORM, CONFLICTS],
     "conflict-opencv": [PROTOCOL, PLATFORM, CONFLICTS],

@@ -26,10 +26,11 @@ import numpy as np
 from facemoment.extractors.quality import QualityExtractor
 from visualbase import jpeg
 from visualbase.frame import Frame
-from visualpath.extractor.reporter import Reporter, pack_observations
+from visualpath.extractor.reporter import Reporter
 from visualpath.fusion.daemon import FusionDaemon
 from visualpath.observability import TraceLevel
 from visualpath.process.host import ExtractorHost
+from visualpath.process.packing import pack_observations
 from visualpath.runtime.config import load_config
 from visualpath.runtime.service import Service
 from visualpath_protocol.clock import mono_ns

@@ -11,11 +11,13 @@ import pytest
 
 from visualbase.clip import GapReason
 from visualpath.core.align_types import DropReason, ResetKind, SetReason
+from visualpath.core.ladder import Cause
 from visualpath.ctl import console
 from visualpath.runtime import main
 from visualpath_protocol.messages import Ack, SkipReason
 
 ROOT = Path(__file__).parents[2]
+PAGES = ["docs/operations.md", "docs/architecture.md", "docs/clips.md", "docs/plugins.md"]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 CODE = sorted((ROOT / "daemons" / "visualpath").rglob("*.py")) + sorted((ROOT / "daemons" / "visualbase").rglob("*.py"))
 
@@ -24,6 +26,11 @@ MESSAGES = ("obs", "skip", "bound", "ping", "bye")
 SOURCE_LOSSES = ("behind", "damaged", "not_rising", "cut_short")
 ENDINGS = {  # what follows the constant beginning of a counter's name; capitals: any name, and so does the document
     "acked.": ACK_RESULTS,
+    "backend.": (
+        *(f"refused.{cause}" for cause in ("missing", "device", "load")),
+        *(f"down.{cause}" for cause in get_args(Cause)),
+        *("up.probe", "failed.errors", "failed.probation", "recovered.frame", "recovered.reload"),
+    ),
     "clips.deleted.": ("quota", "min_free", "retention"),
     "dropped.": (*DropReason.__args__, *MESSAGES),
     "dropped.source.": SOURCE_LOSSES,
@@ -170,7 +177,7 @@ def test_every_exit_code_is_documented(module, table):
     assert set(exit_codes(module)) <= set(map(int, codes))
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/operations.md", "docs/architecture.md", "docs/clips.md"])
+@pytest.mark.parametrize("name", ["README.md", *PAGES])
 def test_links_to_files_lead_somewhere(name):
     page = ROOT / name
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
@@ -178,7 +185,7 @@ def test_links_to_files_lead_somewhere(name):
             assert (page.parent / target).exists(), f"{name}: {target} is not there"
 
 
-@pytest.mark.parametrize("name", ["docs/operations.md", "docs/architecture.md", "docs/clips.md"])
+@pytest.mark.parametrize("name", PAGES)
 def test_paragraphs_are_at_most_120_wide(name):
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []

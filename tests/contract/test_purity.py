@@ -8,7 +8,7 @@ import sys
 import pytest
 
 HEAVY = ("zmq", "av", "cv2", "simplejpeg")
-MEDIA_AND_WEB = ("av", "cv2", "fastapi", "pydantic", "click", "rich", "mediapipe")
+MEDIA_AND_WEB = ("av", "cv2", "fastapi", "pydantic", "click", "rich", "mediapipe", "urllib3")
 
 
 def loaded_after(statement: str, modules: tuple[str, ...]) -> list[str]:
@@ -43,6 +43,7 @@ def test_the_probe_sees_what_is_loaded() -> None:
         "visualpath.fusion.daemon",
         "visualpath.runtime.service",
         "visualpath.process.host",
+        "visualpath.plugin.models",
     ],
 )
 def test_the_light_install_loads_no_media_or_web_library(module: str) -> None:

@@ -38,13 +38,15 @@ def looked(models, paths):
         face.models = models
         frames = [Frame(picture, frame_id=i, t_ns=i * 40_000_000) for i, picture in enumerate(pictures(path))]
         seen = [face.extract(frame) for frame in frames]
-        read = [ExpressionExtractor().extract(*each) for each in zip(frames, ({"face": [one]} for one in seen))]
+        expression = ExpressionExtractor()
+        expression.models = ExpressionExtractor.backends["mesh"]({})
+        read = [expression.extract(*each) for each in zip(frames, ({"face": [one]} for one in seen))]
         yield [{**told(one), "expression": told(other)} for one, other in zip(seen, read)]
 
 def told(seen):
     return {"signals": seen.signals, "data": msgspec.to_builtins(seen.data, enc_hook=numpy.ndarray.tolist)}
 
-models = FaceExtractor.load_models({})
+models = FaceExtractor.backends["mediapipe"]({})
 print(json.dumps(list(looked(models, sys.argv[1:]))))
 models.close()
 """
@@ -161,18 +163,20 @@ def test_two_who_lean_apart_keep_their_ids_and_their_yaws(heads):
     ("config", "message"),
     [
         ({"confidence": 0.5}, "unknown field `confidence`"),
-        ({"model_selection": 2}, "`$.model_selection`; allowed are model_selection (0 or 1)"),
+        ({"model_selection": 2}, "`$.model_selection`; allowed are"),
         ({"min_confidence": 0}, "> 0.0 - at `$.min_confidence`"),
         ({"min_confidence": 1.5}, "<= 1.0 - at `$.min_confidence`"),
         ({"min_confidence": "high"}, "got `str` - at `$.min_confidence`"),
         ({"max_faces": 17}, "<= 16 - at `$.max_faces`"),
         ({"max_age_s": 0}, "> 0.0 - at `$.max_age_s`"),
+        ({"device": "cuda"}, "'cuda' - at `$.device`"),
+        ({"parts": ["heads"]}, "'heads' - at `$.parts[0]`"),
     ],
 )
 def test_bad_configuration_is_refused_with_its_key_and_what_is_allowed(config, message):
     from facemoment.extractors.face import FaceExtractor  # needs no MediaPipe until models are loaded
 
-    for refuse in (FaceExtractor, FaceExtractor.load_models):
+    for refuse in (FaceExtractor, *FaceExtractor.backends.values()):
         with pytest.raises(ValueError, match=r"^face: .*allowed are") as caught:
             refuse(config)
         assert message in str(caught.value)

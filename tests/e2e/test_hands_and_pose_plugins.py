@@ -26,14 +26,15 @@ from facemoment.extractors.pose import PoseExtractor
 from visualbase.frame import Frame
 
 answers = {}
-for extractor in (GestureExtractor, PoseExtractor):
-    models = extractor.load_models({})
+loaders = {GestureExtractor: GestureExtractor.load_models, PoseExtractor: PoseExtractor.backends["mediapipe"]}
+for extractor, load in loaders.items():
+    models = load({})
     stream = extractor({})
     stream.models = models
     for epoch, path in enumerate(sys.argv[1:]):
         stream.reset()
         for t_ns in range(2):  # found, then followed
-            seen = stream.extract(Frame(cv2.imread(path), frame_id=t_ns, t_ns=t_ns))
+            seen = stream.extract(Frame(cv2.imread(path), frame_id=t_ns, t_ns=t_ns, epoch=epoch))
         answers.setdefault(extractor.name, []).append({"signals": seen.signals, "data": seen.data})
     stream.close()
     stream.close()
@@ -112,7 +113,8 @@ def test_picture_without_people_gives_zeros_and_empty_lists(seen):
         ("gesture", {"max_hands": 0}, ">= 1 - at `$.max_hands`; allowed are max_hands (1 to 8)"),
         ("gesture", {"min_confidence": 2}, "<= 1.0 - at `$.min_confidence`"),
         ("gesture", {"max_age_s": 0}, "> 0.0 - at `$.max_age_s`"),
-        ("pose", {"model_complexity": 2}, "unknown field `model_complexity`; allowed is min_confidence"),
+        ("pose", {"model_complexity": 2}, "unknown field `model_complexity`; allowed are"),
+        ("pose", {"max_persons": 0}, ">= 1 - at `$.max_persons`"),
         ("pose", {"min_confidence": "high"}, "got `str` - at `$.min_confidence`"),
     ],
 )
@@ -120,8 +122,11 @@ def test_bad_configuration_is_refused_with_its_key_and_what_is_allowed(name, con
     from facemoment.extractors.gesture import GestureExtractor  # need no MediaPipe until models are loaded
     from facemoment.extractors.pose import PoseExtractor
 
-    extractor = {"gesture": GestureExtractor, "pose": PoseExtractor}[name]
-    for refuse in (extractor, extractor.load_models):
+    loaders = {
+        "gesture": [GestureExtractor, GestureExtractor.load_models],
+        "pose": [PoseExtractor, *PoseExtractor.backends.values()],
+    }
+    for refuse in loaders[name]:
         with pytest.raises(ValueError, match=rf"^{name}: .*allowed") as caught:
             refuse(config)
         assert message in str(caught.value)

@@ -205,6 +205,12 @@ def test_a_requirement_is_downloaded_with_its_marker_and_its_hashes(script, monk
 
 
 @pytest.mark.parametrize("lock", sorted(VENVS.glob("*.lock")), ids=lambda path: path.stem)
+def test_no_venv_has_onnxruntime_for_the_cpu_and_for_the_gpu(lock):
+    lines = lock.read_text().splitlines()
+    assert not all(any(line.startswith(f"{wheel}==") for line in lines) for wheel in ("onnxruntime", "onnxruntime-gpu"))
+
+
+@pytest.mark.parametrize("lock", sorted(VENVS.glob("*.lock")), ids=lambda path: path.stem)
 def test_a_lock_names_no_host_and_every_package_has_a_hash(lock, monkeypatch, script):
     text = lock.read_text()
     assert "://" not in text

@@ -417,9 +417,9 @@ def test_every_error_is_one_line(load):
 
 
 def test_relative_paths_are_relative_to_the_file(load, tmp_path):
-    config = load(LEAST + "run_dir: run\nstate_dir: s\nvenvs_dir: v\nring: {dir: r}\nclip: {dir: c}\n")
-    paths = (config.run_dir, config.state_dir, config.venvs_dir, config.ring_dir, config.clips_dir)
-    assert paths == tuple(tmp_path / name for name in ("run", "s", "v", "r", "c"))
+    config = load(LEAST + "run_dir: run\nstate_dir: s\nvenvs_dir: v\nmodels_dir: m\nring: {dir: r}\nclip: {dir: c}\n")
+    paths = (config.run_dir, config.state_dir, config.venvs_dir, config.models_dir, config.ring_dir, config.clips_dir)
+    assert paths == tuple(tmp_path / name for name in ("run", "s", "v", "m", "r", "c"))
     assert config.streams["cam1"].source == str(tmp_path / "a.mp4")
 
 

@@ -14,6 +14,7 @@ from visualpath.plugin import discovery
 from visualpath.plugin.discovery import (
     EXTRACTORS,
     FUSIONS,
+    OLD_NAMES,
     discover_extractors,
     discover_fusions,
     load_extractor,
@@ -124,6 +125,25 @@ def test_a_plug_in_that_raises_while_it_is_imported_does_not_hide_the_others(ins
     monkeypatch.syspath_prepend(tmp_path)
     install(a="vp_raises:X", b="vp_fakes:Good")
     assert discover_extractors() == {"b": Good}
+
+
+def test_a_plug_in_under_an_old_name_of_the_group_is_found(install):
+    install(group="analysiscore.extractors", a="vp_fakes:Good")
+    assert (load_extractor("a"), discover_extractors()) == (Good, {"a": Good})
+
+
+def test_an_old_name_of_the_group_is_warned_of_once_with_the_right_one(install, caplog):
+    install(group="analysiscore.fusions", warned="vp_fakes:Good")
+    discover_fusions(), discover_fusions()
+    [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert "'warned' is in the entry-point group analysiscore.fusions, an old name: write visualpath.fusions" in line
+
+
+def test_the_right_name_of_the_group_wins_over_the_old_one(install, monkeypatch):
+    points = [EntryPoint("a", "vp_fakes:Other", OLD_NAMES[EXTRACTORS]), EntryPoint("a", "vp_fakes:Good", EXTRACTORS)]
+    install()
+    monkeypatch.setattr(discovery, "entry_points", lambda group: EntryPoints(points).select(group=group))
+    assert discover_extractors() == {"a": Good}
 
 
 def test_the_rules_are_a_plug_in_like_any_other():

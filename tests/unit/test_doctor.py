@@ -35,6 +35,14 @@ PLUGIN = """
             return None
 
 
+    def gone(config):
+        raise FileNotFoundError("heavy.onnx")
+
+
+    class Choosy(Good):
+        backends = {"heavy": gone, "light": lambda config: None}
+
+
     class Needy(Good):
         depends = ("good",)
 """
@@ -42,6 +50,7 @@ ENTRY_POINTS = """
     [visualpath.extractors]
     good = doctor_plugin:Good
     needy = doctor_plugin:Needy
+    choosy = doctor_plugin:Choosy
     broken = doctor_broken:Broken
     [visualpath.fusions]
     rules = visualpath.core.rules:RulesFusion
@@ -200,6 +209,19 @@ def test_the_models_of_an_extractor_that_serves_are_not_loaded_once_more(examine
     assert not bad(venvs.check_plugins(examined))
 
 
+def test_a_backend_that_cannot_be_used_beside_one_that_can_is_a_warning(examine, make_venv, plugins):
+    make_venv("core"), make_venv("light")
+    examined = examine(extractors="good: {plugin: choosy, config: {backends: [heavy, light]}}")
+    said = "but not all its backends: heavy: FileNotFoundError: heavy.onnx"
+    assert said in bad(venvs.check_plugins(examined), "warning")
+
+
+def test_a_backend_that_cannot_be_used_alone_is_a_problem(examine, make_venv, plugins):
+    make_venv("core"), make_venv("light")
+    examined = examine(extractors="good: {plugin: choosy, config: {backend: heavy}}")
+    assert "cannot start: heavy: FileNotFoundError: heavy.onnx" in bad(venvs.check_plugins(examined))
+
+
 def test_a_fusion_that_is_not_installed_is_a_problem(examine, make_venv, plugins):
     make_venv("core")
     examined = examine("streams: {cam1: {source: a.mp4}}\nfusion: {plugin: mine}\n")
@@ -336,12 +358,24 @@ def test_some_daemons_down_is_a_problem_that_names_them(examine):
         ("extractor-face", {"extractor": {"state": "hung", "busy_ns": 12_000_000_000}}, "has run for 12 s"),
         ("extractor-face", {"extractor": {"state": "ready", "registered": False}}, "is not accepted by fusion"),
         ("extractor-face", {"extractor": {"state": "degraded", "registered": True}}, "has failed on its last frames"),
+        (
+            "extractor-face",
+            {"extractor": {"state": "failed", "backend": {"state": "failed", "reason": "a: gone"}}},
+            "has no backend that works: a: gone",
+        ),
         ("frame-cam1", {"stream": {"state": "stalled", "reason": "no such file"}}, "has no frames: no such file"),
     ],
-    ids=["hung", "refused", "degraded", "stalled"],
+    ids=["hung", "refused", "degraded", "failed", "stalled"],
 )
 def test_a_daemon_that_answers_without_working_is_a_problem(examine, daemon, status, said):
     assert said in bad(daemons.check_daemons(examine(statuses={daemon: {"pid": 7, **status}})))
+
+
+def test_an_extractor_on_a_lesser_backend_is_a_warning_with_the_reason(examine):
+    backend = {"state": "fallback", "name": "light", "reason": "heavy: gone"}
+    status = {"pid": 7, "extractor": {"state": "ready", "registered": True, "backend": backend}}
+    found = bad(daemons.check_daemons(examine(statuses={"extractor-face": status})), "warning")
+    assert "extractor-face runs on light: heavy: gone" in found
 
 
 # Machine ----------------------------------------------------------------------------------------------

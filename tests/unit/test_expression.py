@@ -120,8 +120,10 @@ def face(track_id, size, shown=None):
 
 
 def extracted(faces, frame=None):
+    extractor = ExpressionExtractor()
+    extractor.models = extractor.backends["mesh"]({})
     frame = frame or Frame(np.zeros((9, 16, 1), np.uint8), frame_id=0, t_ns=0, width=1280, height=720)
-    return ExpressionExtractor().extract(frame, {"face": [Observation(data=faces)]})
+    return extractor.extract(frame, {"face": [Observation(data=faces)]})
 
 
 def test_signals_are_those_of_the_largest_face():
@@ -141,7 +143,7 @@ def test_nothing_is_invented_for_a_largest_face_without_landmarks():
 
 
 def test_no_face_gives_an_empty_list():
-    assert extracted([]) == Observation(signals={}, data=[])
+    assert extracted([]) == Observation(signals={}, data=[], metadata={"device": "cpu"})
 
 
 def test_shape_of_the_picture_is_the_originals_where_it_is_known():
@@ -160,10 +162,11 @@ def test_faces_are_read_from_the_wire_as_from_this_process():
     assert extracted(heard.observations[0].data) == extracted(here)
 
 
-@pytest.mark.parametrize("config", [{"backend": "hsemotion"}, {"smile": 1}])
+@pytest.mark.parametrize("config", [{"device": "cuda"}, {"smile": 1}, {"threads": 0}, {"max_faces": 0}])
 def test_bad_configuration_is_refused_with_what_is_allowed(config):
-    with pytest.raises(ValueError, match=r"^expression: .*allowed is backend \(mesh\)"):
-        ExpressionExtractor(config)
+    for refuse in (ExpressionExtractor, *ExpressionExtractor.backends.values()):
+        with pytest.raises(ValueError, match=r"^expression: .*allowed are backend \(mesh or hsemotion\)"):
+            refuse(config)
 
 
 def test_every_field_of_an_expression_is_within_0_and_1():

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from facemoment.extractors.face import FaceExtractor, camera_gaze
+from facemoment.backends.mediapipe import MediaPipeFaces
+from facemoment.extractors.face import FaceConfig, FaceExtractor, camera_gaze
 from facemoment.face_models import Detection, square_around, visible
 from facemoment.head_pose import FACE_MODEL, HeadPose
 from facemoment.tracking import Box
@@ -48,7 +49,7 @@ class ScriptedModels:
 def extracted(models, config=None, frames=1):
     """What the extractor says of the last of so many frames."""
     extractor = FaceExtractor(config)
-    extractor.models = models
+    extractor.models = MediaPipeFaces(models, FaceConfig.parse(config or {}).max_faces)
     picture = np.zeros((100, 100, 3), np.uint8)
     return [extractor.extract(Frame(picture, frame_id=i, t_ns=i * FRAME_NS)) for i in range(frames)][-1]
 
@@ -93,7 +94,7 @@ def test_a_face_keeps_its_id_when_another_is_surer():
 
 def test_ids_begin_again_in_a_new_epoch():
     extractor = FaceExtractor()
-    extractor.models = ScriptedModels([found(LEFT)], [found(RIGHT)])
+    extractor.models = MediaPipeFaces(ScriptedModels([found(LEFT)], [found(RIGHT)]), max_faces=4)
     frame = Frame(np.zeros((100, 100, 3), np.uint8), frame_id=0, t_ns=0)
     extractor.extract(frame)
     extractor.reset()
@@ -125,7 +126,7 @@ def test_camera_gaze_falls_with_both_angles_and_never_below_zero(yaw, pitch, gaz
     "box", [Box(1.0, 0.2, 0.1, 0.1), Box(-0.2, 0.2, 0.2, 0.1), Box(0.2, 1.1, 0.1, 0.1), Box(0, 0, 0, 1)]
 )
 def test_a_box_outside_the_picture_or_empty_is_no_face(box):
-    assert not visible(found(box))
+    assert not visible(box)
 
 
 def test_mesh_is_fitted_in_a_square_of_pixels():

@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facemoment.head_pose import FACE_MODEL, FOCAL_LENGTH, HeadPose, angles, facing, head_pose, rotation_of
+from facemoment.head_pose import FACE_MODEL, FOCAL_LENGTH, POINTS_68, HeadPose, angles, facing, head_pose, rotation_of
 
 ASPECT = 16 / 9
 AHEAD, UPPER_LEFT = (0.0, 0.0, 1.0), (-0.35, -0.2, 1.0)
 
 
-def picture(pose, towards=AHEAD, distance_mm=800.0, aspect=ASPECT, focal_length=FOCAL_LENGTH):
+def picture(pose, towards=AHEAD, distance_mm=800.0, aspect=ASPECT, focal_length=FOCAL_LENGTH, by_point=FACE_MODEL):
     """The mesh, in fractions of the picture, of a model face turned by `pose` from looking into the camera."""
-    camera = np.array(list(FACE_MODEL.values())) @ rotation_of(pose).T
+    camera = np.array(list(by_point.values())) @ rotation_of(pose).T
     camera = (camera + np.array([0, 0, distance_mm])) @ facing(np.array(towards)).T
     landmarks = np.full((468, 3), np.nan)
     plane = focal_length * camera[:, :2] / camera[:, 2:]
-    landmarks[list(FACE_MODEL), :2] = 0.5 + plane * max(aspect, 1.0) / (aspect, 1.0)
+    landmarks[list(by_point), :2] = 0.5 + plane * max(aspect, 1.0) / (aspect, 1.0)
     return landmarks
 
 
@@ -35,6 +35,12 @@ def test_angles_are_found_again_wherever_the_face_is(pose, towards):
 @pytest.mark.parametrize("pose", POSES[::5], ids=str)
 def test_angles_are_found_again_in_an_upright_picture(pose):
     assert head_pose(picture(pose, UPPER_LEFT, aspect=9 / 16), 9 / 16) == pytest.approx(pose, abs=1.0)
+
+
+@pytest.mark.parametrize("pose", POSES, ids=str)
+def test_angles_are_found_again_from_the_68_points_of_other_models(pose):
+    landmarks = picture(pose, UPPER_LEFT, by_point=POINTS_68)[:68]
+    assert head_pose(landmarks, ASPECT, POINTS_68) == pytest.approx(pose, abs=1.0)
 
 
 @pytest.mark.parametrize("distance_mm", [300, 3000])

@@ -42,7 +42,14 @@ def hand(gesture="none", track_id=0, score=0.8):
 
 def pose(hand_wave):
     return Pose(
-        x=0.1, y=0.1, w=0.5, h=0.8, confidence=0.9, keypoints=np.zeros((17, 3), np.float32), hand_wave=hand_wave
+        track_id=0,
+        x=0.1,
+        y=0.1,
+        w=0.5,
+        h=0.8,
+        confidence=0.9,
+        keypoints=np.zeros((17, 3), np.float32),
+        hand_wave=hand_wave,
     )
 
 

@@ -118,12 +118,8 @@ def test_models_are_shared_between_streams(opened, kind):
     assert kind.made[0].models is kind.made[1].models
 
 
-def test_an_object_has_its_models_before_its_first_frame(opened):
-    host = opened(lambda _: Observation(signals={"has": float(isinstance(host_models(), Models))}))
-
-    def host_models():
-        return host._models
-
+def test_an_object_has_its_models_before_its_first_frame(opened, kind):
+    host = opened(lambda _: Observation(signals={"has": float(isinstance(kind.made[0].models, Models))}))
     assert host.handle(frame()).observations[0].signals == {"has": 1.0}
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from visualpath.core.errors import ExtractionError
 from visualpath.core.observation import Observation
-from visualpath.extractor.reporter import Reporter, pack_observations
+from visualpath.extractor.reporter import Reporter
 from visualpath.observability import ObservabilityHub
+from visualpath.process.packing import pack_observations
 from visualpath.runtime.histogram import Histograms
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.messages import COUNT_MAX, Bound, Bye, FrameHeader, Message, Obs, Ping, Skip

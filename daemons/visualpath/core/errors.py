@@ -7,6 +7,9 @@ VisualpathError
 ├── RecordError       a record of fusion's inputs cannot be read
 ├── RuleError         a rule's condition cannot be read
 ├── PluginError       a plug-in cannot be found, imported or made
+├── ModelError        a model's weights cannot be had, or be stored
+│   └── ModelMissingError  they are not there, or are not what they must be; the message has the command that mends it
+├── DeviceUnavailable  the device that a model was to run on cannot be used
 ├── ExtractionError   an extractor failed on one frame
 ├── CommandError      a command was refused; carries a code and a hint
 └── Unreachable       a daemon did not answer
@@ -50,6 +53,18 @@ class PluginError(VisualpathError):
     """A plug-in cannot be found, imported or made."""
 
 
+class ModelError(VisualpathError):
+    """A model's weights cannot be had, or be stored."""
+
+
+class ModelMissingError(ModelError):
+    """A model's weights are not there, or are not what they must be."""
+
+
+class DeviceUnavailable(VisualpathError):
+    """The device that a model was to run on cannot be used."""
+
+
 class ExtractionError(VisualpathError):
     """An extractor failed on one frame."""
 
@@ -71,7 +86,8 @@ class Unreachable(VisualpathError):
 def told(error: Exception) -> str:
     """What an exception says, fit for a message. Its text, too, may be made by a plug-in, and fail."""
     try:
-        text = str(error) if type(error) is ExtractionError else f"{type(error).__name__}: {error}"
+        ours = type(error) in (ExtractionError, ModelMissingError)
+        text = str(error) if ours else f"{type(error).__name__}: {error}"
     except Exception as another:
         text = f"{type(error).__name__}, whose text cannot be made: {type(another).__name__}"
     return fit_text(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Literal
 
 from visualbase.frame import Frame
@@ -11,6 +11,12 @@ from visualpath.core.errors import PluginError
 from visualpath.core.observation import Observation
 
 Extracted = Observation[Any] | list[Observation[Any]] | None
+
+HOSTS_KEYS = ("backend", "backends", "ladder")
+"""In the `config:` of an extractor that has backends; they are not in `self.config`."""
+
+Loader = Callable[[Mapping[str, Any]], Any]
+"""Takes the extractor's `config:`, gives the models of one backend, which become `self.models`."""
 
 DropStrategy = Literal["skip_oldest", "skip_intermediate", "skip_busy", "keyframe_only"]
 """Which frames an extractor that is slower than its stream does not look at; each is said, but for `keyframe_only`'s.
@@ -36,6 +42,12 @@ class BaseExtractor(ABC):
         depends: the extractors, by the names visualpath.yaml gives them, whose observations it needs. Then `extract`
             takes them as its second parameter: `def extract(self, frame, seen=None)`, a dict of lists of
             `Observation` of the same frame by extractor. A frame that one of them skips is skipped here too.
+        backends: by name, what loads the models of each way to do the work, in place of `load_models`. All give objects
+            with the same methods. `backend: x` or `backends: [x, y]` in `config:` chooses (default: the first); these
+            two keys and `ladder` are the host's. It puts another object into `self.models` between two frames when one
+            fails, and may show a frame again that `extract` failed on: call the models first, then change what is
+            remembered of the past. A loader runs a model once before it returns it, raises what it likes, and may be
+            called in another thread than `extract` is.
 
     Args:
         config: the extractor's `config:` mapping from visualpath.yaml; raise ValueError for a bad one.
@@ -46,11 +58,15 @@ class BaseExtractor(ABC):
     input_width: ClassVar[int | None] = None
     pixel_format: ClassVar[Literal["bgr", "gray"]] = "bgr"
     depends: ClassVar[tuple[str, ...]] = ()
+    backends: ClassVar[Mapping[str, Loader]] = {}
 
     models: Any = None
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
-        self.config: dict[str, Any] = dict(config or {})
+        given = dict(config or {})
+        hosts = HOSTS_KEYS if self.backends else ()
+        self.backend_config: dict[str, Any] = {key: given.pop(key) for key in hosts if key in given}
+        self.config: dict[str, Any] = given
 
     @classmethod
     def load_models(cls, config: Mapping[str, Any]) -> Any:

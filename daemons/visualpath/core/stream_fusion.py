@@ -202,7 +202,7 @@ class StreamFusion:
     def _by_hand(self, asked: ByHand, _now: int) -> list[Outcome]:
         """No firing of a rule, whatever its label: no cooldown comes of it."""
         moment = Trigger(asked.label, asked.t_ns, asked.t_ns, asked.frame_id, reason=asked.reason)
-        return [self._trig(moment, self.epoch)]
+        return [trig_of(self.stream, self.epoch, moment)]
 
     # What came of them.
 
@@ -295,27 +295,10 @@ class StreamFusion:
 
     def _fire(self, trigger: Trigger, epoch: int) -> Trig:
         """What a plug-in says may have no form on the wire: that is refused later, and here not remembered."""
-        trig = self._trig(trigger, epoch)
+        trig = trig_of(self.stream, epoch, trigger)
         if _is_sound(trig):
             self.firings[trig.label] = epoch, trig.t_end_ns
         return trig
-
-    def _trig(self, trigger: Trigger, epoch: int) -> Trig:
-        return Trig(
-            trig_id=make_trig_id(self.stream, epoch, trigger.label, trigger.t_start_ns),
-            stream=self.stream,
-            epoch=epoch,
-            label=trigger.label,
-            reason=fit_text(trigger.reason),
-            score=trigger.score,
-            frame_id=trigger.frame_id,
-            t_start_ns=trigger.t_start_ns,
-            t_end_ns=trigger.t_end_ns,
-            evidence=[
-                Evidence(source=e.source, frame_id=e.frame_id, signal=e.signal, value=e.value) for e in trigger.evidence
-            ],
-            metadata=trigger.metadata,
-        )
 
 
 def _is_sound(trig: Trig) -> bool:
@@ -324,3 +307,22 @@ def _is_sound(trig: Trig) -> bool:
     except (TypeError, ValueError, OverflowError, RecursionError):
         return False
     return True
+
+
+def trig_of(stream: str, epoch: int, trigger: Trigger) -> Trig:
+    """What goes to the clip daemon of a trigger; one that a plug-in made wrong may have no form on the wire."""
+    return Trig(
+        trig_id=make_trig_id(stream, epoch, trigger.label, trigger.t_start_ns),
+        stream=stream,
+        epoch=epoch,
+        label=trigger.label,
+        reason=fit_text(trigger.reason),
+        score=trigger.score,
+        frame_id=trigger.frame_id,
+        t_start_ns=trigger.t_start_ns,
+        t_end_ns=trigger.t_end_ns,
+        evidence=[
+            Evidence(source=e.source, frame_id=e.frame_id, signal=e.signal, value=e.value) for e in trigger.evidence
+        ],
+        metadata=trigger.metadata,
+    )

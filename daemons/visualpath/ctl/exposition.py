@@ -14,6 +14,7 @@ PREFIX = "visualpath_"
 
 COUNTERS = {
     "acked.RESULT": ("acks_total", "Answers of clip to TRIGs."),
+    "backend.CHANGE.REASON": ("backend_changes_total", "Changes of an extractor's backends."),
     "clips.STATE": ("clips_total", "Clips that were saved, and moments without one."),
     "deferred.KIND": ("deferred_total", "TRIGs not taken yet, for want of room; they come again."),
     "dropped.REASON": ("dropped_total", "What was dropped; which things these are, the reason tells."),
@@ -57,6 +58,7 @@ STATUS = {
     "subscribers.TOPIC": ("subscribers", "Who listens to a stream."),
     "extractor.registered": ("extractor_registered", "Whether fusion has accepted the extractor."),
     "extractor.busy_ns": ("extractor_busy_seconds", "For how long the present inference has run; 0 between two."),
+    "extractor.backend.rung": ("extractor_backend_rung", "The backend in use, counted from 0, the best; -1: none."),
     "outbox": ("outbox_triggers", "Triggers that clip has not acknowledged."),
     "sources.SOURCE.silent_ms": ("source_silent_seconds", "Time since fusion heard of a source."),
     "sources.SOURCE.lost": ("source_lost_total", "Messages of a source that never arrived."),

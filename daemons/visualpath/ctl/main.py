@@ -15,6 +15,8 @@ from visualpath.ctl.commands import (
     extractors,
     logs,
     metrics,
+    models,
+    plugins,
     process,
     record,
     replay,
@@ -54,7 +56,7 @@ def main(context: click.Context, config_path: Path, as_json: bool) -> None:
 
 MODULES = (
     up, down, restart, status, streams, extractors, clips, trigger, tail, top, trace, metrics, record, replay, explain,
-    process,    logs, validate, doctor, version, completion,
+    process, models, plugins, logs, validate, doctor, version, completion,
 )  # fmt: skip
 for module in MODULES:
     main.add_command(module.command)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
 
 from visualpath.core.errors import PluginError
-from visualpath.plugin.discovery import EXTRACTORS
+from visualpath.ctl.plugin_venvs import registered
+from visualpath.plugin.models import use_models_dir
 from visualpath.process.subprocess_worker import VenvWorker
 from visualpath.process.worker import BaseWorker
 from visualpath.runtime.config import Config
@@ -30,6 +29,8 @@ def start_workers(names: Sequence[str], config: Config | None, venvs_dir: Path) 
     Raises:
         PluginError: one of them cannot start, or is in no venv.
     """
+    if config is not None:
+        use_models_dir(config.models_dir)
     with ThreadPoolExecutor(len(names)) as pool:
         starting = [pool.submit(_start, name, config, venvs_dir) for name in names]
     started = [each.result() for each in starting if each.exception() is None]
@@ -67,13 +68,6 @@ def _start(name: str, config: Config | None, venvs_dir: Path) -> BaseWorker:
 
 def venvs_with(extractor: str, venvs_dir: Path) -> list[Path]:
     """The venvs in which a plug-in registers this extractor: one of its own name first, then by name."""
-    having = [venv for venv in sorted(venvs_dir.glob("*/")) if extractor in set(_registered(venv))]
+    wanted = ("extractor", extractor)
+    having = [v for v in sorted(venvs_dir.glob("*/")) if wanted in {(each.kind, each.name) for each in registered(v)}]
     return sorted(having, key=lambda venv: venv.name != extractor)
-
-
-def _registered(venv: Path) -> Iterator[str]:
-    packages: list[Any] = [str(folder) for folder in venv.glob("lib/python3*/site-packages")]
-    for distribution in distributions(path=packages):
-        for point in distribution.entry_points:
-            if point.group == EXTRACTORS:
-                yield point.name

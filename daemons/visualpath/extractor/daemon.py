@@ -24,10 +24,13 @@ from visualpath.core.errors import ExtractionError
 from visualpath.core.extractor import check_depends
 from visualpath.extractor.inbox import Inbox
 from visualpath.extractor.registration import Registration
-from visualpath.extractor.reporter import Reporter, pack_observations
+from visualpath.extractor.reporter import Reporter
 from visualpath.plugin.discovery import load_extractor
+from visualpath.plugin.models import use_models_dir
+from visualpath.process.backend_state import Change, Shown
 from visualpath.process.host import ExtractorHost
 from visualpath.process.mailbox import Mailbox, Task
+from visualpath.process.packing import pack_observations
 from visualpath.process.view import JpegFrame, seen_as
 from visualpath.runtime.main import require_named, run_daemon
 from visualpath.runtime.service import Service
@@ -59,6 +62,7 @@ class ExtractorDaemon:
         self._mailbox = Mailbox(self._config.drop)
         self._version = ""
         self._loaded = False
+        self._host: ExtractorHost | None = None
         self._busy_since_ns = 0
         self._failed_in_a_row = 0
         self._in_work: FrameHeader | None = None
@@ -92,9 +96,10 @@ class ExtractorDaemon:
         """Work until stopped."""
         self._io_thread.start()
         plugin = self._config.plugin
+        use_models_dir(self._service.config.models_dir)
         extractor = load_extractor(plugin)
         check_depends(extractor, self._config.group, self._config.depends)
-        host = ExtractorHost(extractor, self._name, self._config.config)
+        host = self._host = ExtractorHost(extractor, self._name, self._config.config, self._backends_changed)
         started = mono_ns()
         host.open()
         self._version = fit_text(str(host.extractor.version))
@@ -149,6 +154,9 @@ class ExtractorDaemon:
             ),
             host.view,
         )
+
+    def _backends_changed(self, change: Change) -> None:
+        self._in_io(lambda: self._reporter.backends_changed(change))
 
     def _in_io(self, action: Callable[[], None]) -> None:
         self._service.loop.call_soon(action)
@@ -206,9 +214,13 @@ class ExtractorDaemon:
         self._reporter.skipped(header, header, reason, detail)
         self._service.refusals.add(f"failed.{reason}", f"{header}: {detail}")
 
+    def _backends(self) -> Shown:
+        return (self._host.backends if self._host is not None else None) or Shown()
+
     def _busy_ns(self) -> int:
-        since = self._busy_since_ns
-        return mono_ns() - since if since else 0
+        """In an inference; to load a backend in the middle of it is none."""
+        since, backends = self._busy_since_ns, self._backends()
+        return mono_ns() - max(since, backends.loaded_ns) if since and not backends.blocks else 0
 
     def _hangs(self) -> bool:
         return self._busy_ns() > self._config.hang_timeout_ns
@@ -216,17 +228,21 @@ class ExtractorDaemon:
     def _wire_state(self) -> ExtractorState:
         if self._ends_ns is not None:
             return "stopping"
-        if not self._loaded:
+        if not self._loaded or self._backends().blocks:
             return "starting"
         if self._failed_in_a_row >= DEGRADED_AFTER:
             return "degraded"
         return "busy" if self._busy_since_ns else "ready"
 
     def _shown_state(self) -> str:
-        return "hung" if self._hangs() else self._wire_state()
+        if self._hangs():
+            return "hung"
+        state = self._wire_state()
+        fails = self._backends().state == "failed" and state in ("ready", "busy", "degraded")
+        return "failed" if fails else state
 
     def _status(self) -> dict[str, Any]:
-        measured = self._reporter.meter.measured(mono_ns())
+        measured, backends = self._reporter.meter.measured(mono_ns()), self._backends()
         return {
             "extractor": {
                 "plugin": self._config.plugin,
@@ -237,6 +253,7 @@ class ExtractorDaemon:
                 "latency_ms": {"p50": measured.p50_ms, "p95": measured.p95_ms},
                 "registered": self._registration.accepted,
                 "busy_ns": self._busy_ns(),
+                "backend": backends.as_dict(mono_ns()) if backends.names else None,
             }
         }
 

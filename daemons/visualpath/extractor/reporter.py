@@ -11,13 +11,12 @@ from typing import Any
 
 import msgspec
 
-from visualpath.core.errors import ExtractionError, told
-from visualpath.core.observation import Observation
-from visualpath.observability import FrameDropRecord, TimingRecord
+from visualpath.observability import FrameDropRecord, StateChangeRecord, TimingRecord
+from visualpath.process.backend_state import Change
 from visualpath.runtime.meter import Meter
 from visualpath.runtime.service import Service
 from visualpath_protocol.clock import NS_PER_MS, mono_ns
-from visualpath_protocol.codec import fit_text, pack
+from visualpath_protocol.codec import fit_text
 from visualpath_protocol.messages import (
     COUNT_MAX,
     Bound,
@@ -25,15 +24,11 @@ from visualpath_protocol.messages import (
     ExtractorState,
     FrameHeader,
     Obs,
-    ObservationBody,
     Ping,
     Skip,
     SkipReason,
 )
-from visualpath_protocol.sockets import OBSERVATIONS, ZmqSocket
-
-ENVELOPE_BYTES = 4096
-"""More than everything in an OBS but its observations."""
+from visualpath_protocol.sockets import ZmqSocket
 
 
 class Reporter:
@@ -126,6 +121,14 @@ class Reporter:
         """Show life."""
         self._send("ping", self.ping(state, busy_ns))
 
+    def backends_changed(self, change: Change) -> None:
+        """Another backend is in use, or one cannot be: counted, and for those that listen."""
+        self._service.counters[f"backend.{change.counter}"] += 1
+        if change.state:
+            source = self._registration.source
+            self._service.trace.emit(StateChangeRecord(source, change.state, change.reason))
+            self._service.emit("state", {"source": source, "state": change.state, "reason": change.reason})
+
     def bye(self, reason: str) -> None:
         """Orderly end."""
         self._send("bye", Bye(source=self._registration.source, instance=self._registration.instance, reason=reason))
@@ -175,20 +178,3 @@ class Reporter:
         sent = self._service.send(self._socket, message)
         self._service.counters[f"sent.{kind}" if sent else f"dropped.{kind}"] += 1
         return sent
-
-
-def pack_observations(observations: list[Observation[Any]]) -> msgspec.Raw:
-    """What goes into an OBS, as bytes: the plug-in may change its objects as soon as this returns.
-
-    Raises:
-        ExtractionError: data that has no form on the wire, that fusion would not take, or whose own code raised.
-    """
-    try:
-        bodies = [ObservationBody(signals=o.signals, data=o.data, metadata=o.metadata) for o in observations]
-        packed = pack(bodies, list[ObservationBody])
-    except Exception as error:
-        raise ExtractionError(f"data cannot be sent: {told(error)}") from error
-    size_bytes = len(bytes(packed))
-    if size_bytes > OBSERVATIONS.max_bytes - ENVELOPE_BYTES:
-        raise ExtractionError(f"data cannot be sent: {size_bytes} bytes, fusion takes {OBSERVATIONS.max_bytes} in all")
-    return packed

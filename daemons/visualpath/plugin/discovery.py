@@ -1,11 +1,13 @@
 """Plug-ins register in the entry-point groups `visualpath.extractors` and `visualpath.fusions`.
 
-Discovery runs in the venv that the plug-in is installed in; one that cannot be imported never hides the others.
+Discovery runs in the venv that the plug-in is installed in; one that cannot be imported never hides the others. The
+groups that early documents named are read, too, with a warning.
 """
 
 from __future__ import annotations
 
 import logging
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 
 EXTRACTORS = "visualpath.extractors"
 FUSIONS = "visualpath.fusions"
+OLD_NAMES = {EXTRACTORS: "analysiscore.extractors", FUSIONS: "analysiscore.fusions"}
+"""Of each group, in early documents."""
 
 
 def discover_extractors() -> dict[str, type[BaseExtractor]]:
@@ -39,26 +43,46 @@ def load_fusion(name: str) -> type[BaseFusion]:
     return _load_named(FUSIONS, name, BaseFusion)
 
 
+def registered(group: str) -> list[EntryPoint]:
+    """What is registered in a group of this venv, or by its old name if no other plug-in has the same name."""
+    points = list(entry_points(group=group))
+    names = {point.name for point in points}
+    old = [point for point in entry_points(group=OLD_NAMES[group]) if point.name not in names]
+    for point in old:
+        _warn_of_old_name(group, point.name, point.dist.name if point.dist is not None else "the plug-in")
+    return points + old
+
+
+@cache
+def _warn_of_old_name(group: str, name: str, distribution: str) -> None:
+    """Once for each plug-in."""
+    log.warning(
+        "plug-in %r is in the entry-point group %s, an old name: write %s in the pyproject.toml of %s",
+        name, OLD_NAMES[group], group, distribution,
+    )  # fmt: skip
+
+
 def _discover(group: str, base: type[Any]) -> dict[str, type[Any]]:
     found: dict[str, type[Any]] = {}
-    for point in entry_points(group=group):
+    for point in registered(group):
         try:
-            found[point.name] = _load(point, base)
+            found[point.name] = load(point, base)
         except PluginError as error:
             log.error("%s", error)
     return found
 
 
 def _load_named(group: str, name: str, base: type[Any]) -> type[Any]:
-    points = entry_points(group=group)
+    points = registered(group)
     point = next((point for point in points if point.name == name), None)
     if point is None:
-        installed = ", ".join(sorted(points.names)) or "none"
+        installed = ", ".join(sorted({point.name for point in points})) or "none"
         raise PluginError(f"no plug-in {name!r} in the group {group} of this venv; installed here: {installed}")
-    return _load(point, base)
+    return load(point, base)
 
 
-def _load(point: EntryPoint, base: type[Any]) -> type[Any]:
+def load(point: EntryPoint, base: type[Any]) -> type[Any]:
+    """The class of an entry point; PluginError with the cause if it cannot be imported, or is no `base`."""
     try:
         plugin = point.load()
     except Exception as error:

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from visualbase.frame import Frame
-from visualpath.core.errors import ExtractionError, PluginError, told
+from visualpath.core.errors import ExtractionError, PluginConfigError, PluginError, told
 from visualpath.core.extractor import BaseExtractor, Extracted
 from visualpath.core.observation import Observation
+from visualpath.plugin.backends import choose
+from visualpath.process.backend_state import Change, Shown
+from visualpath.process.backends import Backends
 from visualpath.process.mailbox import Seen
 from visualpath.process.view import View
 
@@ -38,13 +41,21 @@ class ExtractorHost:
         extractor: the plug-in's class.
         source: the name its observations carry.
         config: the plug-in's configuration.
+        on_change: told when another of its backends comes into use, or one cannot.
     """
 
-    def __init__(self, extractor: type[BaseExtractor], source: str, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        extractor: type[BaseExtractor],
+        source: str,
+        config: Mapping[str, Any],
+        on_change: Callable[[Change], None] = lambda _: None,
+    ) -> None:
         self.extractor = extractor
         self.source = source
         self._config = config
-        self._models: Any = None
+        self._on_change = on_change
+        self._backends: Backends | None = None
         self._spare: BaseExtractor | None = None
         self._by_stream: dict[str, BaseExtractor] = {}
         self._epochs: dict[str, int] = {}
@@ -53,6 +64,11 @@ class ExtractorHost:
     def view(self) -> View:
         """How it wants its pictures."""
         return View(self.extractor.input_width, self.extractor.pixel_format)
+
+    @property
+    def backends(self) -> Shown | None:
+        """How its backends stand, for any thread; None: its class has none, or they are not known yet."""
+        return self._backends.shown if self._backends is not None and self.extractor.backends else None
 
     def open(self, first: BaseExtractor | None = None) -> None:
         """Load the models and try the configuration.
@@ -64,8 +80,13 @@ class ExtractorHost:
             PluginError: with the plug-in's own reason.
         """
         try:
-            self._models = self.extractor.load_models(self._config)
+            choice = choose(self.extractor, self._config)
+            self._config = choice.config
+            self._backends = Backends(self.source, choice, self._on_change)
+            self._backends.open()
             self._spare = self._make(first)
+        except (PluginError, PluginConfigError) as error:
+            raise PluginError(f"extractor {self.source!r} cannot start: {error}") from error.__cause__
         except Exception as error:
             raise PluginError(f"extractor {self.source!r} cannot start: {told(error)}") from error
 
@@ -78,31 +99,56 @@ class ExtractorHost:
         Raises:
             ExtractionError: the extractor, or what it returned, raised; or it returned what cannot go on.
         """
+        backends = self._opened()
+        if backends.step_up():
+            self._hand_out(backends.models)
+        while True:
+            try:
+                handled = self._look(frame, seen)
+            except Exception as error:
+                if not backends.failed(error):
+                    raise ExtractionError(told(error)) from error
+                self._hand_out(backends.models)
+            else:
+                backends.worked()
+                for observation in handled.observations:
+                    observation.metadata |= backends.mark
+                return handled
+
+    def _look(self, frame: Frame, seen: Seen | None) -> Handled:
         started = time.perf_counter_ns()
-        try:
-            extract: Callable[..., Extracted] = self._of_stream(frame).extract
-            extracted = extract(frame, seen or {}) if self.extractor.depends else extract(frame)
-            extract_ms = (time.perf_counter_ns() - started) / 1e6
-            several = extracted if isinstance(extracted, (list, tuple)) else [] if extracted is None else [extracted]
-            return Handled([self._complete(observation, frame) for observation in several], extract_ms)
-        except Exception as error:
-            raise ExtractionError(told(error)) from error
+        extract: Callable[..., Extracted] = self._of_stream(frame).extract
+        extracted = extract(frame, seen or {}) if self.extractor.depends else extract(frame)
+        extract_ms = (time.perf_counter_ns() - started) / 1e6
+        several = extracted if isinstance(extracted, (list, tuple)) else [] if extracted is None else [extracted]
+        return Handled([self._complete(observation, frame) for observation in several], extract_ms)
 
     def close(self) -> None:
         """Close all extractor objects, then the shared models."""
         closes = [extractor.close for extractor in (self._spare, *self._by_stream.values()) if extractor is not None]
         self._spare = None
         self._by_stream.clear()
-        for close in (*closes, getattr(self._models, "close", None)):
+        for close in closes:
             try:
-                if callable(close):
-                    close()
+                close()
             except Exception:
                 log.exception("extractor %r cannot be closed", self.source)
+        if self._backends is not None:
+            self._backends.close()
+
+    def _opened(self) -> Backends:
+        assert self._backends is not None, "open() comes first"
+        return self._backends
+
+    def _hand_out(self, models: Any) -> None:
+        """Other models for all objects, which keep what they remember."""
+        for extractor in (self._spare, *self._by_stream.values()):
+            if extractor is not None:
+                extractor.models = models
 
     def _make(self, made: BaseExtractor | None = None) -> BaseExtractor:
         extractor = made or self.extractor(self._config)
-        extractor.models = self._models
+        extractor.models = self._opened().models
         return extractor
 
     def _of_stream(self, frame: Frame) -> BaseExtractor:

@@ -123,7 +123,7 @@ class _Member:
         kind = extractor if isinstance(extractor, type) else type(extractor)
         self.name = extractor.name
         self.depends = extractor.depends
-        self.host = ExtractorHost(kind, self.name, one.config if one is not None else {})
+        self.host = ExtractorHost(kind, self.name, {**one.config, **one.backend_config} if one is not None else {})
         self.host.open(one)
         self._at_work = threading.Lock()
 

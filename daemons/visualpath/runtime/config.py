@@ -172,6 +172,7 @@ class _Root(_Section, frozen=True):
     run_dir: str = ""
     state_dir: str = "state"
     venvs_dir: str = ".venvs"
+    models_dir: str = "models"
     allow_plain_loopback: bool = False
     endpoints: dict[str, str] = {}
     streams: dict[str, Any] = {}
@@ -191,6 +192,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     run_dir: Path
     state_dir: Path
     venvs_dir: Path
+    models_dir: Path
     ring_dir: Path
     clips_dir: Path
     trace_dir: Path
@@ -240,6 +242,7 @@ def load_config(path: Path) -> Config:
         run_dir=run_dir,
         state_dir=base / root.state_dir,
         venvs_dir=base / root.venvs_dir,
+        models_dir=base / root.models_dir,
         ring_dir=base / root.ring.dir if root.ring.dir else Path("/dev/shm") / default_run_dir(base).name,  # noqa: S108
         clips_dir=base / root.clip.dir,
         trace_dir=base / (root.trace.dir or Path(root.state_dir) / "trace"),

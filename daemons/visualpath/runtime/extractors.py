@@ -30,7 +30,7 @@ class ExtractorSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, 
 
     Attributes:
         plugin: entry point in `visualpath.extractors`; default: the extractor's name.
-        venv: folder in `venvs_dir`.
+        venv: folder in `venvs_dir`, or an absolute path.
         streams: the streams it looks at; default: all.
         expected: whether fusion waits for it.
         hang_timeout_ns: how long one inference may take before the source counts as down.

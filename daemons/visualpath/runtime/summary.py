@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from visualpath_protocol.clock import rfc3339
+
 
 def summary(status: dict[str, Any]) -> str:
     """What matters most about one daemon."""
@@ -18,7 +20,8 @@ def summary(status: dict[str, Any]) -> str:
         skipped = sum(n for name, n in counters.items() if name.startswith("skipped."))
         latency_ms = extractor["latency_ms"]["p95"]
         pace = f" ({extractor['obs_per_s']:.3g}/s, p95 {latency_ms:.0f} ms)" if latency_ms is not None else ""
-        return f"{extractor['state']}, {counters.get('sent.obs', 0)} observed{pace}, {skipped} skipped"
+        state = extractor["state"] + _backend(extractor.get("backend"))
+        return f"{state}, {counters.get('sent.obs', 0)} observed{pace}, {skipped} skipped"
     if "outbox" in status:
         sources = ", ".join(f"{name} {source['state']}" for name, source in status["sources"].items()) or "no sources"
         sets, triggers = counters.get("sets", 0), counters.get("triggers", 0)
@@ -26,3 +29,16 @@ def summary(status: dict[str, Any]) -> str:
     saved, failed = counters.get("clips.saved", 0), counters.get("clips.failed", 0)
     recording = sum(stream["recording"] for stream in status["streams"].values())
     return f"{saved} saved, {recording} recording, {failed} failed"
+
+
+def _backend(backend: dict[str, Any] | None) -> str:
+    """Which of an extractor's backends is in use, and why not the best; "" where there is no choice."""
+    if backend is None:
+        return ""
+    remarks = ["on probation"] if backend["state"] == "probation" else []
+    remarks += [f"on the CPU: {backend['about']['no_gpu']}"] if "no_gpu" in backend["about"] else []
+    remarks += [backend["reason"]] if backend["reason"] else []
+    remarks += [f"loading {backend['loading']}"] if backend["loading"] else []
+    told = f" ({'; '.join(remarks)})" if remarks else ""
+    since = f", since {rfc3339(backend['since_wall_ns'])[:16]}Z" if backend["state"] != "ok" else ""
+    return f" on {backend['name']}{told}{since}" if backend["name"] else told

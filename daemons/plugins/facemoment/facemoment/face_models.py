@@ -80,7 +80,7 @@ class FaceModels:
         with self._lock:
             found = self._detector.process(rgb).detections or []
         faces = [detection(each.location_data, each.score[0]) for each in found]
-        return sorted(filter(visible, faces), key=lambda face: face.confidence, reverse=True)
+        return sorted((face for face in faces if visible(face.box)), key=lambda face: face.confidence, reverse=True)
 
     def landmarks(self, rgb: npt.NDArray[np.uint8], face: Detection) -> npt.NDArray[np.float32] | None:
         """Fit the mesh to a face.
@@ -117,9 +117,9 @@ def detection(location: Any, confidence: float) -> Detection:
     )
 
 
-def visible(face: Detection) -> bool:
-    """Whether some of its box lies inside the picture."""
-    x, y, w, h = face.box
+def visible(box: Box) -> bool:
+    """Whether some of a box lies inside the picture."""
+    x, y, w, h = box
     return w > 0 and h > 0 and x < 1 and y < 1 and x + w > 0 and y + h > 0
 
 

@@ -9,12 +9,14 @@ Axes, of the model and of the camera: x to the picture's right, y down, z away f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.floating[Any]]
+Place = tuple[float, float, float]
 
 FACE_MODEL = {
     33: (-44.5, 0.0, 0.0),  # outer corners of the eyes; 89 mm from one to the other
@@ -35,6 +37,12 @@ Widths and heights are mean proportions as anthropometry has them (L. G. Farkas,
 Depths are estimates; the mesh of a dozen faces that look into a camera has, in the median, each point within 4 mm.
 """
 
+POINTS_68 = {
+    36: FACE_MODEL[33], 45: FACE_MODEL[263], 39: FACE_MODEL[133], 42: FACE_MODEL[362], 27: FACE_MODEL[168],
+    30: FACE_MODEL[4], 33: FACE_MODEL[2], 0: FACE_MODEL[234], 16: FACE_MODEL[454],
+}  # fmt: skip
+"""The same by point of the 68 that many models give (iBUG 300-W, from 0), of which none is on the forehead."""
+
 FOCAL_LENGTH = 1.0  # of the camera, in lengths of the picture's longer side (53 degrees wide); cameras are near that
 STEPS = 6  # of Gauss-Newton: from POS on, three are enough for 0.01 degrees
 
@@ -47,21 +55,22 @@ class HeadPose(NamedTuple):
     roll: float
 
 
-def head_pose(landmarks: Array, aspect: float) -> HeadPose:
+def head_pose(landmarks: Array, aspect: float, by_point: Mapping[int, Place] = FACE_MODEL) -> HeadPose:
     """Find how a head is turned.
 
     Args:
-        landmarks: shape (468, 2 or more), x and y in fractions of the picture.
+        landmarks: shape (n, 2 or more), x and y in fractions of the picture.
         aspect: width of the picture divided by its height.
+        by_point: which of the landmarks are looked at, and where they are on a face.
 
     Raises:
         numpy.linalg.LinAlgError: the points are no face: all in one place, or on one line.
     """
     longer = max(aspect, 1.0)
-    plane = (landmarks[list(FACE_MODEL), :2] - 0.5) * (aspect / longer, 1 / longer) / FOCAL_LENGTH
+    plane = (landmarks[list(by_point), :2] - 0.5) * (aspect / longer, 1 / longer) / FOCAL_LENGTH
     rays = np.column_stack([plane, np.ones(len(plane))])
     rays = rays @ facing(rays.mean(axis=0))  # as a camera would see them that looks straight at the face
-    model = np.array(list(FACE_MODEL.values()))
+    model = np.array(list(by_point.values()))
     return angles(solve_pnp(model - model.mean(axis=0), rays[:, :2] / rays[:, 2:]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,37 +21,51 @@ class PoseModels:
     information to stderr, whatever their environment variables say.
 
     Args:
-        min_confidence: a person below it is not reported: that of the detector, or, of one who is followed, that of
-            the model.
+        make: makes one model.
         width: of the pictures, in pixels; the first model is warmed up with such.
     """
 
-    def __init__(self, min_confidence: float, width: int) -> None:
-        self._min_confidence = min_confidence
+    def __init__(self, make: Callable[[], PoseModel], width: int) -> None:
+        self._make = make
         self._lock = threading.Lock()
-        self._spare: PoseModel | None = PoseModel(min_confidence)
+        self._by_stream: dict[str, PoseModel] = {}
+        self._epochs: dict[str, int] = {}
+        self._spare: PoseModel | None = make()
         for _ in range(WARM_UP_FRAMES):
             self._spare.find(np.zeros((width * 9 // 16, width, 3), np.uint8))
 
-    def take(self) -> PoseModel:
-        """A model for a stream, which closes it when it is done."""
+    def find(self, rgb: npt.NDArray[np.uint8], stream: str, epoch: int) -> npt.NDArray[np.float32] | None:
+        """Find the person in the next picture of a stream; in a new epoch none is followed any more.
+
+        Args:
+            rgb: as of `PoseModel.find`, whose answer this is.
+        """
         with self._lock:
-            spare, self._spare = self._spare, None
-        return spare or PoseModel(self._min_confidence)
+            model = self._by_stream.get(stream)
+            if model is None:
+                model, self._spare = self._spare or self._make(), None
+                self._by_stream[stream] = model
+            elif self._epochs[stream] != epoch:
+                model.reset()
+            self._epochs[stream] = epoch
+        return model.find(rgb)
 
     def close(self) -> None:
-        """Free the model that nobody has taken."""
+        """Free all models."""
         with self._lock:
-            spare, self._spare = self._spare, None
-        if spare is not None:
-            spare.close()
+            models = [model for model in (self._spare, *self._by_stream.values()) if model is not None]
+            self._spare = None
+            self._by_stream.clear()
+        for model in models:
+            model.close()
 
 
 class PoseModel:
     """Follows the most prominent person of one stream.
 
     Args:
-        min_confidence: see `PoseModels`.
+        min_confidence: a person below it is not reported: that of the detector, or, of one who is followed, that of
+            the model.
     """
 
     def __init__(self, min_confidence: float) -> None:

@@ -6,7 +6,7 @@ track is expected where its motion so far takes it, so that two that cross each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -79,6 +79,11 @@ class Tracker:
         """Forget all: a new epoch has begun."""
         self._tracks: dict[int, Track] = {}
         self._next_id = 0
+
+    @property
+    def ids(self) -> Collection[int]:
+        """Of all who are followed, in sight or not."""
+        return self._tracks.keys()
 
     def update(self, boxes: Sequence[Box], t_ns: int) -> list[int]:
         """Say whose the boxes of one frame are.

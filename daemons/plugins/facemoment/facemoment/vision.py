@@ -2,8 +2,12 @@
 
 Conventions, for all: positions and sizes are fractions of the picture, origin at its top left, x to the right, y down.
 Left and right of a picture are the viewer's; left and right of a person (handedness, "left_wrist") are that person's
-own. Angles are in degrees. Scores are in [0, 1]. `track_id` names the same face or hand from frame to frame: it is
-given out in rising order from 0 in each epoch, never twice, and ends when its owner has been out of sight for a time.
+own. Angles are in degrees. Scores are in [0, 1]. `track_id` names the same face, hand or person from frame to frame:
+it is given out in rising order from 0 in each epoch, never twice, and ends when its owner has been out of sight for a
+time.
+
+Which backend does the work, and on what device, stands in the metadata of each observation. What a backend does not
+tell is None.
 
 Between processes data travels as plain MessagePack; `read` makes these types of it again.
 """
@@ -30,12 +34,21 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
         w, h: its width and height, clipped likewise.
         inside: how much of the box, before it was clipped, lies inside the picture.
         confidence: of the detector.
-        yaw: positive: turned to the picture's right; 0: towards the camera. None: the mesh found no face in the box.
+        yaw: positive: turned to the picture's right; 0: towards the camera. None: the mesh found no face in the box, or
+            the face is not one of the largest `max_faces`.
         pitch: positive: looking up. None as with yaw.
         roll: positive: the head leans clockwise in the picture. None as with yaw.
         gaze: camera gaze, (1 - |yaw| / 10) * (1 - |pitch| / 15), not below 0. None as with yaw.
         landmarks: float32 of shape (468, 3), the vertices of MediaPipe's face mesh: x, y, and depth z in fractions of
-            the picture's width, smaller is nearer. None as with yaw.
+            the picture's width, smaller is nearer. None as with yaw. Of MediaPipe alone.
+        landmarks68: float32 of shape (68, 2): x, y of the points of iBUG 300-W, from that before the right ear on. None
+            as with yaw. This and the rest: of InsightFace alone.
+        keypoints: float32 of shape (5, 2): x, y of right eye, left eye, tip of the nose, right and left corner of the
+            mouth.
+        embedding: float32 of shape (512,), of length 1: the scalar product of two says how alike two faces are, from
+            -1 to 1. Those of different models have nothing to do with each other. None as with yaw.
+        age: in years, as the model guesses. None as with yaw.
+        gender: likewise.
     """
 
     track_id: int
@@ -50,6 +63,11 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     roll: float | None = None
     gaze: float | None = None
     landmarks: np.ndarray[Any, np.dtype[np.float32]] | None = None
+    landmarks68: np.ndarray[Any, np.dtype[np.float32]] | None = None
+    keypoints: np.ndarray[Any, np.dtype[np.float32]] | None = None
+    embedding: np.ndarray[Any, np.dtype[np.float32]] | None = None
+    age: int | None = None
+    gender: Literal["female", "male"] | None = None
 
 
 class Expression(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,16 +75,20 @@ class Expression(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         track_id: of the face.
-        smile, mouth_open, eyes_closed, brow_raise: how much, 0 to 1.
-        emotions: score by emotion, of those that the backend can tell.
+        smile, mouth_open, eyes_closed, brow_raise: how much, 0 to 1. None: the face has no `landmarks`.
+        emotions: score by emotion, of those that the backend can tell: happy, surprise and neutral; of HSEmotion also
+            anger, disgust, fear and sad, of most of its models contempt, and all together add up to 1.
+        valence: how pleasant, -1 to 1; arousal: how stirred, -1 to 1. Of HSEmotion's models named `_mtl` alone.
     """
 
     track_id: int
-    smile: float
-    mouth_open: float
-    eyes_closed: float
-    brow_raise: float
+    smile: float | None = None
+    mouth_open: float | None = None
+    eyes_closed: float | None = None
+    brow_raise: float | None = None
     emotions: dict[str, float]
+    valence: float | None = None
+    arousal: float | None = None
 
 
 Role = Literal["main", "passenger", "transient", "noise"]
@@ -124,11 +146,12 @@ class Hand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pose(msgspec.Struct, frozen=True, kw_only=True):
-    """One person's body; `pose` gives a list of them (MediaPipe: at most one).
+    """One person's body; `pose` gives a list of them (MediaPipe: at most one), best confidence first.
 
     Attributes:
-        x, y, w, h: box around the visible key points, clipped to the picture.
-        confidence: mean visibility of the key points.
+        track_id: the same person from frame to frame.
+        x, y, w, h: box, clipped to the picture: around the visible key points (MediaPipe), or as the model finds it.
+        confidence: mean visibility of the key points (MediaPipe), or that of the model.
         keypoints: float32 of shape (17, 3): x, y, visibility of the 17 COCO key points (nose, eyes, ears, shoulders,
             elbows, wrists, hips, knees, ankles; left before right).
         landmarks: float32 of shape (33, 4): x, y, z, visibility of MediaPipe's points; None from another backend.
@@ -136,6 +159,7 @@ class Pose(msgspec.Struct, frozen=True, kw_only=True):
         hand_wave: how clearly a raised hand swings to and fro, 0 to 1.
     """
 
+    track_id: int
     x: float
     y: float
     w: float

@@ -79,12 +79,16 @@ def _check_work(examined: Examined) -> Findings:
         if extractor.get("state") == "hung":
             since_s = extractor["busy_ns"] / 1e9
             yield problem(f"{name}: one inference has run for {since_s:.0f} s", f"kill -9 {status['pid']}")
+        elif extractor.get("state") == "failed":
+            yield problem(f"{name} has no backend that works: {extractor['backend']['reason']}", f"vpctl logs {name}")
         elif extractor.get("state") == "degraded":
             yield problem(f"{name} has failed on its last frames, three or more", f"vpctl logs {name}")
         elif extractor.get("state") == "ready" and not extractor["registered"]:
             yield problem(f"{name} is not accepted by fusion", f"vpctl logs fusion {name}")
         elif stream.get("state") == "stalled":
             yield problem(f"{name} has no frames: {stream['reason']}", f"vpctl logs {name}")
+        if (backend := extractor.get("backend")) and backend["state"] == "fallback":
+            yield warning(f"{name} runs on {backend['name']}: {backend['reason']}", "mend what is named; it comes back")
 
 
 def _check_supervisor(examined: Examined) -> Findings:

@@ -12,6 +12,7 @@ from typing import Any
 
 from visualpath.core.errors import VisualpathError
 from visualpath.ctl.checks.finding import Examined, Finding, Findings, ok, problem, warning
+from visualpath.plugin.models import use_models_dir
 from visualpath.runtime.config import Config
 from visualpath.runtime.roles import CORE_VENV, roles
 from visualpath_protocol.endpoints import extractor_daemon
@@ -90,6 +91,7 @@ def _users(config: Config, name: str) -> str:
 def check_plugins(examined: Examined) -> Findings:
     """Each extractor and the fusion: found, importable and content with its configuration, in its own venv."""
     config = examined.config
+    use_models_dir(config.models_dir)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield from pool.map(lambda name: _check_extractor(examined, name), config.extractors)
     if not _has_python(config, CORE_VENV):
@@ -119,7 +121,10 @@ def _check_extractor(examined: Examined, name: str) -> Finding:
     except VenvBroken as error:
         answer = {"error": str(error)}
     if "error" not in answer:
-        return ok(f"extractor {name!r}: plug-in {plugin!r} {answer['version']} works in the venv {extractor.venv!r}")
+        works = f"extractor {name!r}: plug-in {plugin!r} {answer['version']} works in the venv {extractor.venv!r}"
+        if "unusable" in answer:
+            return warning(f"{works}, but not all its backends: {answer['unusable']}", "mend what is named")
+        return ok(works)
     mend = _plugin_mend(config, extractor.venv)
     if answer["error"].startswith("cannot start"):
         mend = f"mend extractors.{extractor.group}.config in {config.path}, or what the message names"
@@ -168,5 +173,5 @@ def _build_script(config: Config) -> Path:
 def _build_command(config: Config, name: str) -> str:
     script = _build_script(config)
     if script.is_file() and not (script.parent / f"{name}.lock").is_file():
-        return f'make {config.venvs_dir / name} yourself, as README.md says under "Write an extractor"'
+        return f"make {config.venvs_dir / name} yourself, as docs/plugins.md says"
     return f"{script} {name}" if script.is_file() else f"venvs/build.py {name}, in the checkout of visualpath"

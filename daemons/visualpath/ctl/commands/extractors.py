@@ -55,6 +55,7 @@ def _facts(config: Config, name: str, status: dict[str, Any] | None) -> dict[str
         "phase": extractor.phase,
         "depends": extractor.depends,
         "state": told["state"],
+        "backend": told.get("backend"),
         "registered": told.get("registered", False),
         "busy_ns": told.get("busy_ns", 0),
         "obs_per_s": told.get("obs_per_s", 0.0),
@@ -71,6 +72,8 @@ def _cells(facts: dict[str, Any]) -> list[str]:
         state += f" for {facts['busy_ns'] / 1e9:.0f} s"
     elif state in ("ready", "busy", "degraded") and not facts["registered"]:
         state += ", not accepted by fusion"
+    if facts["backend"] and facts["backend"]["name"]:
+        state += f" on {facts['backend']['name']}"
     down = facts["state"] == "down"
     return [
         f"{facts['plugin']} {facts['version']}".rstrip(),

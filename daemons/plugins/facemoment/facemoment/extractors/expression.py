@@ -1,27 +1,40 @@
-"""The expressions of the faces that `face` finds. Runs wherever numpy does."""
+"""The expressions of the faces that `face` finds: of their landmarks, or of their pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
-from facemoment.mesh_expression import expression
+from facemoment.backends.hsemotion import HsEmotions
+from facemoment.backends.mesh import MeshExpressions
+from facemoment.backends.weights import weights
 from facemoment.vision import Expression, Face, read
 from visualbase.frame import Frame
+from visualpath.core.backends import ExpressionBackend
 from visualpath.core.extractor import BaseExtractor
 from visualpath.core.observation import Observation
+from visualpath.plugin.onnx import Device
+
+INPUT_WIDTH = 640
+SCORES = ("smile", "mouth_open", "eyes_closed", "brow_raise", "valence", "arousal")
 
 
 class ExpressionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The extractor's `config:` mapping.
+    """The extractor's `config:` mapping, but for what is the host's; all is for the backend hsemotion.
 
     Attributes:
-        backend: mesh: the geometry of the landmarks that `face` gives; no model of its own.
+        model: name of the weights, as `vpctl models` has it, or a path.
+        device: auto, cpu or gpu; see `visualpath.plugin.onnx`.
+        threads: what one face may use of the CPU.
+        max_faces: so many faces are read, the largest; each costs time.
     """
 
-    backend: Literal["mesh"] = "mesh"
+    model: str = "enet_b0_8_best_vgaf"
+    device: Device = "auto"
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    max_faces: Annotated[int, msgspec.Meta(ge=1, le=16)] = 4
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> ExpressionConfig:
@@ -33,17 +46,33 @@ class ExpressionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         try:
             return msgspec.convert(dict(config), cls)
         except msgspec.ValidationError as err:
-            raise ValueError(f"expression: {err}; allowed is backend (mesh)") from err
+            raise ValueError(
+                f"expression: {err}; allowed are backend (mesh or hsemotion); for hsemotion model (a name or path), "
+                "device (auto, cpu or gpu), threads (1 to 64) and max_faces (1 to 16)"
+            ) from err
+
+
+def load_mesh(config: Mapping[str, Any]) -> MeshExpressions:
+    """The geometry of the landmarks that `face: mediapipe` gives; no model of its own."""
+    ExpressionConfig.parse(config)
+    return MeshExpressions()
+
+
+def load_hsemotion(config: Mapping[str, Any]) -> HsEmotions:
+    """HSEmotion's models on ONNX Runtime: the venv onnx or onnx-gpu."""
+    checked = ExpressionConfig.parse(config)
+    return HsEmotions(weights(checked.model), checked.device, checked.threads, checked.max_faces)
 
 
 class ExpressionExtractor(BaseExtractor):
-    """Reads the expression of every face whose landmarks `face` knows; its `max_faces` bounds how many those are.
+    """Reads the expressions of faces: by `mesh` of all whose landmarks `face` knows, by `hsemotion` of the largest.
 
-    Signals, all 0 to 1, of the face with the largest box, and absent where its landmarks are not known:
-        smile, mouth_open, eyes_closed, brow_raise: see `vision.Expression`.
-        happy, surprise, neutral: its emotions; why no others: `facemoment.mesh_expression`.
+    Signals of the face with the largest box, absent where they are not known of it:
+        smile, mouth_open, eyes_closed, brow_raise: see `vision.Expression`; 0 to 1.
+        happy, surprise, neutral: its emotions; 0 to 1. Why mesh tells no others: `facemoment.mesh_expression`.
+        anger, contempt, disgust, fear, sad, valence, arousal: by hsemotion alone; see `vision.Expression`.
 
-    Data: list of `vision.Expression`, in the order of `face`, without the faces whose landmarks are not known.
+    Data: list of `vision.Expression`, in the order of `face`, without the faces that are not read.
 
     Args:
         config: see `ExpressionConfig`.
@@ -53,9 +82,12 @@ class ExpressionExtractor(BaseExtractor):
     """
 
     name = "expression"
-    input_width = 1  # of the picture, it needs the proportions alone
-    pixel_format = "gray"
+    input_width = INPUT_WIDTH  # mesh needs the proportions alone, but it may stand in for hsemotion at any frame
+    pixel_format = "bgr"
     depends = ("face",)
+    backends = {"mesh": load_mesh, "hsemotion": load_hsemotion}
+
+    models: ExpressionBackend[Face, Expression]
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(config)
@@ -64,22 +96,19 @@ class ExpressionExtractor(BaseExtractor):
     def extract(
         self, frame: Frame, seen: Mapping[str, Sequence[Observation[Any]]] | None = None
     ) -> Observation[list[Expression]]:
-        """Read the expressions of one frame's faces; of the picture only its proportions are used."""
+        """Read the expressions of the faces in one picture of shape (height, width, 3), in B, G, R order."""
         faces = read((seen or {}).get("face", ()), Face)
-        height, width = (frame.height, frame.width) if frame.height else frame.data.shape[:2]
-        known = {
-            face.track_id: expression(face.track_id, face.landmarks, width / height)
-            for face in faces
-            if face.landmarks is not None
-        }
+        expressions = list(self.models.read(frame, faces))
+        known = {each.track_id: each for each in expressions}
         largest = max(faces, key=lambda face: face.w * face.h, default=None)
         return Observation(
             signals=signals(known[largest.track_id]) if largest and largest.track_id in known else {},
-            data=list(known.values()),
+            data=expressions,
+            metadata=dict(self.models.about),
         )
 
 
 def signals(seen: Expression) -> dict[str, float]:
     """The signals of a frame; see `ExpressionExtractor`."""
-    scores = {name: getattr(seen, name) for name in ("smile", "mouth_open", "eyes_closed", "brow_raise")}
-    return {**scores, **seen.emotions}
+    scores = {name: getattr(seen, name) for name in SCORES}
+    return {**{name: score for name, score in scores.items() if score is not None}, **seen.emotions}

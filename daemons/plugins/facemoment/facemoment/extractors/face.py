@@ -1,4 +1,4 @@
-"""Faces in a picture, how each head is turned, and who is who: MediaPipe's bundled models. Runs offline."""
+"""Faces in a picture, how each head is turned, and which face is whose from frame to frame."""
 
 from __future__ import annotations
 
@@ -6,38 +6,49 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
-from facemoment.face_models import Detection, FaceModels
-from facemoment.head_pose import HeadPose, head_pose
-from facemoment.tracking import Box, Tracker
+from facemoment.backends.found import FoundFace
+from facemoment.backends.insightface import InsightFaces, Part
+from facemoment.backends.mediapipe import MediaPipeFaces
+from facemoment.backends.weights import weights
+from facemoment.face_models import FaceModels
+from facemoment.head_pose import HeadPose
+from facemoment.tracking import Tracker
 from facemoment.vision import Face
 from visualbase.frame import Frame
+from visualpath.core.backends import DetectionBackend
 from visualpath.core.extractor import BaseExtractor
 from visualpath.core.observation import Observation
+from visualpath.plugin.onnx import Device
 
 INPUT_WIDTH = 640
-WARM_UP_FRAMES = 2
 GAZE_YAW, GAZE_PITCH = 10.0, 15.0  # degrees at which nobody looks into the camera any more
 
 
 class FaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The extractor's `config:` mapping.
+    """The extractor's `config:` mapping, but for what is the host's.
 
     Attributes:
-        model_selection: 0: short-range model, for faces within about 2 m of the camera; 1: full-range model,
-            within about 5 m, at twice the cost.
         min_confidence: faces below this confidence are not reported.
-        max_faces: the mesh is fitted to so many faces, the largest; 0: to none, so no head pose is known.
+        max_faces: of so many faces, the largest, more than a box is told; 0: of none, so no head pose is known.
         max_age_s: a face that has been out of sight for longer than this (seconds of event time) comes back under
             another track_id. Above the time between two frames that are looked at.
+        model_selection: of mediapipe: 0: short-range model, for faces within about 2 m of the camera; 1: full-range
+            model, within about 5 m, at twice the cost.
+        model: of insightface: name of the pack, as `vpctl models` has it, or a path.
+        device: of insightface: auto, cpu or gpu; see `visualpath.plugin.onnx`.
+        threads: of insightface: what one picture may use of the CPU.
+        parts: of insightface: what is told of the `max_faces` largest: head, embedding, age_gender. Each costs time.
     """
 
-    model_selection: Literal[0, 1] = 1
     min_confidence: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
     max_faces: Annotated[int, msgspec.Meta(ge=0, le=16)] = 4
     max_age_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 0.5
+    model_selection: Literal[0, 1] = 1
+    model: str = "buffalo_l"
+    device: Device = "auto"
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    parts: list[Part] = msgspec.field(default_factory=lambda: ["head", "embedding", "age_gender"])
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> FaceConfig:
@@ -50,9 +61,32 @@ class FaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.convert(dict(config), cls)
         except msgspec.ValidationError as err:
             raise ValueError(
-                f"face: {err}; allowed are model_selection (0 or 1), min_confidence (above 0, up to 1), "
-                "max_faces (0 to 16) and max_age_s (above 0, up to 60)"
+                f"face: {err}; allowed are backend (mediapipe or insightface), min_confidence (above 0, up to 1), "
+                "max_faces (0 to 16) and max_age_s (above 0, up to 60); for mediapipe model_selection (0 or 1); for "
+                "insightface model (a name or path), device (auto, cpu or gpu), threads (1 to 64) and parts (some of "
+                "head, embedding and age_gender)"
             ) from err
+
+
+def load_mediapipe(config: Mapping[str, Any]) -> MediaPipeFaces:
+    """The models in MediaPipe's wheel: the venv face."""
+    checked = FaceConfig.parse(config)
+    backend = MediaPipeFaces(FaceModels(checked.model_selection, checked.min_confidence), checked.max_faces)
+    backend.warm_up(INPUT_WIDTH)
+    return backend
+
+
+def load_insightface(config: Mapping[str, Any]) -> InsightFaces:
+    """InsightFace with a pack of weights: the venv insight or insight-gpu."""
+    checked = FaceConfig.parse(config)
+    return InsightFaces(
+        weights(checked.model),
+        checked.device,
+        checked.threads,
+        checked.min_confidence,
+        checked.max_faces,
+        checked.parts,
+    )
 
 
 class FaceExtractor(BaseExtractor):
@@ -77,49 +111,32 @@ class FaceExtractor(BaseExtractor):
     input_width = INPUT_WIDTH
     pixel_format = "bgr"
 
-    models: FaceModels
+    backends = {"mediapipe": load_mediapipe, "insightface": load_insightface}
+
+    models: DetectionBackend[FoundFace]
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(config)
-        checked = FaceConfig.parse(self.config)
-        self._max_faces = checked.max_faces
-        self._tracker = Tracker(round(checked.max_age_s * 1e9))
-
-    @classmethod
-    def load_models(cls, config: Mapping[str, Any]) -> FaceModels:
-        """Load the models and run them on blank pictures: the first runs take several times as long."""
-        checked = FaceConfig.parse(config)
-        models = FaceModels(checked.model_selection, checked.min_confidence)
-        blank = np.zeros((INPUT_WIDTH * 9 // 16, INPUT_WIDTH, 3), np.uint8)
-        anywhere = Detection(Box(0.4, 0.4, 0.2, 0.2), confidence=1.0, right_eye=(0.45, 0.5), left_eye=(0.55, 0.5))
-        for _ in range(WARM_UP_FRAMES):
-            models.detect(blank)
-            models.landmarks(blank, anywhere)
-        return models
+        self._tracker = Tracker(round(FaceConfig.parse(self.config).max_age_s * 1e9))
 
     def extract(self, frame: Frame) -> Observation[list[Face]]:
         """Find the faces in one picture of shape (height, width, 3), in B, G, R order."""
-        rgb = frame.data.take([2, 1, 0], axis=2)  # contiguous, and three times as fast as a copy of [..., ::-1]
-        found = self.models.detect(rgb)
+        found = self.models.detect(frame)
         ids = self._tracker.update([each.box for each in found], frame.t_ns)
-        faces = [clipped(each, track_id) for each, track_id in zip(found, ids, strict=True)]
-        aspect = frame.data.shape[1] / frame.data.shape[0]
-        for i in sorted(range(len(faces)), key=lambda i: size(faces[i]), reverse=True)[: self._max_faces]:
-            landmarks = self.models.landmarks(rgb, found[i])
-            if landmarks is not None:
-                faces[i] = with_head(faces[i], landmarks, aspect)
-        return Observation(signals=signals(faces), data=faces)
+        faces = [known(each, track_id) for each, track_id in zip(found, ids, strict=True)]
+        return Observation(signals=signals(faces), data=faces, metadata=dict(self.models.about))
 
     def reset(self) -> None:
         """Forget whose face is whose."""
         self._tracker.reset()
 
 
-def clipped(found: Detection, track_id: int) -> Face:
-    """What is known of a face before the mesh is fitted."""
+def known(found: FoundFace, track_id: int) -> Face:
+    """All that is known of a face, its box clipped to the picture."""
     x, y, w, h = found.box
     left, right = max(x, 0.0), min(x + w, 1.0)
     top, bottom = max(y, 0.0), min(y + h, 1.0)
+    head: dict[str, float] = {} if found.head is None else {**found.head._asdict(), "gaze": camera_gaze(found.head)}
     return Face(
         track_id=track_id,
         x=left,
@@ -128,13 +145,14 @@ def clipped(found: Detection, track_id: int) -> Face:
         h=bottom - top,
         inside=min((right - left) * (bottom - top) / (w * h), 1.0),
         confidence=found.confidence,
+        landmarks=found.landmarks,
+        landmarks68=found.landmarks68,
+        keypoints=found.keypoints,
+        embedding=found.embedding,
+        age=found.age,
+        gender=found.gender,
+        **head,
     )
-
-
-def with_head(face: Face, landmarks: npt.NDArray[np.float32], aspect: float) -> Face:
-    """Add what the mesh tells; `aspect` is the picture's width divided by its height."""
-    pose = head_pose(landmarks, aspect)
-    return msgspec.structs.replace(face, **pose._asdict(), gaze=camera_gaze(pose), landmarks=landmarks)
 
 
 def camera_gaze(pose: HeadPose) -> float:

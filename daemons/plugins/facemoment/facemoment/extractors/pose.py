@@ -1,34 +1,56 @@
-"""A person's body in a picture, and whether a hand is raised or waves: MediaPipe's bundled model. Runs offline."""
+"""People's bodies in a picture, and whether a hand is raised or waves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
-from facemoment.body import COCO, VISIBLE, arms, bounds, clipped
+from facemoment.backends.found import FoundPerson
+from facemoment.backends.mediapipe import MediaPipePose
+from facemoment.backends.weights import weights
+from facemoment.backends.yolo import YoloPose
+from facemoment.body import arms, clipped
 from facemoment.pose_models import PoseModel, PoseModels
+from facemoment.tracking import Tracker
 from facemoment.vision import Pose
 from facemoment.wave import WaveDetector
 from visualbase.frame import Frame
+from visualpath.core.backends import PoseBackend
 from visualpath.core.extractor import BaseExtractor
 from visualpath.core.observation import Observation
+from visualpath.plugin.onnx import Device
 
-INPUT_WIDTH = 480
+INPUT_WIDTH = 640
+MEDIAPIPE_CONFIDENCE, YOLO_CONFIDENCE = 0.7, 0.5
+
+Waves = tuple[WaveDetector, WaveDetector]
+"""Of the left and the right hand of one person."""
 
 
 class PoseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The extractor's `config:` mapping.
+    """The extractor's `config:` mapping, but for what is the host's.
 
     Attributes:
-        min_confidence: a person below this confidence is not reported. It finds "persons" in forearms and animals; at
-            0.5, on more than twice as many frames.
+        min_confidence: a person below this confidence is not reported. None: 0.7 for mediapipe, which finds "persons"
+            in forearms and animals: at 0.5, on more than twice as many frames. 0.5 for yolo, which is a guess: above
+            the 0.25 of Ultralytics' predict, for there have been no weights to try it with.
+        max_age_s: a person who has been out of sight for longer than this (seconds of event time) comes back under
+            another track_id. Above the time between two frames that are looked at.
+        model: of yolo: name of the weights, as `vpctl models` has it, or a path.
+        device: of yolo: auto, cpu or gpu; see `visualpath.plugin.onnx`.
+        threads: of yolo: what one picture may use of the CPU.
+        max_persons: of yolo: so many are reported, the surest.
     """
 
-    min_confidence: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.7
+    min_confidence: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    max_age_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 0.5
+    model: str = "yolo11n-pose"
+    device: Device = "auto"
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    max_persons: Annotated[int, msgspec.Meta(ge=1, le=32)] = 8
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> PoseConfig:
@@ -40,21 +62,46 @@ class PoseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         try:
             return msgspec.convert(dict(config), cls)
         except msgspec.ValidationError as err:
-            raise ValueError(f"pose: {err}; allowed is min_confidence (above 0, up to 1)") from err
+            raise ValueError(
+                f"pose: {err}; allowed are backend (mediapipe or yolo), min_confidence (above 0, up to 1) and "
+                "max_age_s (above 0, up to 60); for yolo model (a name or path), device (auto, cpu or gpu), threads (1 "
+                "to 64) and max_persons (1 to 32)"
+            ) from err
+
+
+def load_mediapipe(config: Mapping[str, Any]) -> MediaPipePose:
+    """The model in MediaPipe's wheel, one person: the venv face."""
+    checked = PoseConfig.parse(config)
+    make = partial(PoseModel, checked.min_confidence or MEDIAPIPE_CONFIDENCE)
+    return MediaPipePose(PoseModels(make, INPUT_WIDTH))
+
+
+def load_yolo(config: Mapping[str, Any]) -> YoloPose:
+    """A YOLO pose model on ONNX Runtime, several persons: the venv onnx or onnx-gpu."""
+    checked = PoseConfig.parse(config)
+    return YoloPose(
+        weights(checked.model),
+        checked.device,
+        checked.threads,
+        checked.min_confidence or YOLO_CONFIDENCE,
+        checked.max_persons,
+    )
 
 
 class PoseExtractor(BaseExtractor):
-    """Finds the most prominent person: MediaPipe's model knows one. A frame without a person has an empty list.
+    """Finds people. A frame without a person has an empty list.
+
+    By `mediapipe` the most prominent person alone: its model knows one.
 
     Signals:
-        persons: 1.0 or 0.0.
-        conf: mean visibility of the key points, 0 to 1; 0.0 without a person.
-        left_hand_raised, right_hand_raised: 1.0: the wrist is in sight, above the shoulder; else 0.0.
-        hands_raised: how many of them, 0 to 2.
-        hand_wave: how clearly a raised hand swings to and fro, 0 to 1; 0.5: it has changed its direction twice within
-            1.5 s, after swings of 0.4 shoulder widths. Needs 5 frames a second, for fast waves 10.
+        persons: how many.
+        conf: the highest confidence, 0 to 1; 0.0 without a person.
+        left_hand_raised, right_hand_raised: 1.0: somebody's wrist is in sight, above the shoulder; else 0.0.
+        hands_raised: how many of these two, 0 to 2.
+        hand_wave: how clearly a raised hand of somebody swings to and fro, 0 to 1; 0.5: it has changed its direction
+            twice within 1.5 s, after swings of 0.4 shoulder widths. Needs 5 frames a second, for fast waves 10.
 
-    Data: list of `vision.Pose`, of one at most.
+    Data: list of `vision.Pose`, best confidence first.
 
     Args:
         config: see `PoseConfig`.
@@ -66,58 +113,46 @@ class PoseExtractor(BaseExtractor):
     name = "pose"
     input_width = INPUT_WIDTH
     pixel_format = "bgr"
+    backends = {"mediapipe": load_mediapipe, "yolo": load_yolo}
 
-    models: PoseModels
+    models: PoseBackend[FoundPerson]
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(config)
-        PoseConfig.parse(self.config)
-        self._model: PoseModel | None = None
-        self._waves = (WaveDetector(), WaveDetector())
-
-    @classmethod
-    def load_models(cls, config: Mapping[str, Any]) -> PoseModels:
-        """Load the model for the first stream and run it: the first runs take several times as long."""
-        return PoseModels(PoseConfig.parse(config).min_confidence, INPUT_WIDTH)
+        self._tracker = Tracker(round(PoseConfig.parse(self.config).max_age_s * 1e9))
+        self._waves: dict[int, Waves] = {}
 
     def extract(self, frame: Frame) -> Observation[list[Pose]]:
-        """Find the person in one picture of shape (height, width, 3), in B, G, R order."""
-        if self._model is None:
-            self._model = self.models.take()
-        rgb = frame.data.take([2, 1, 0], axis=2)  # contiguous, and three times as fast as a copy of [..., ::-1]
-        landmarks = self._model.find(rgb)
-        persons = [] if landmarks is None else [self._described(landmarks, frame)]
-        return Observation(signals=signals(persons), data=persons)
-
-    def _described(self, landmarks: npt.NDArray[np.float32], frame: Frame) -> Pose:
-        keypoints = landmarks[list(COCO)][:, [0, 1, 3]]
-        left, right = arms(keypoints, frame.data.shape[1] / frame.data.shape[0])
-        wave = max(
-            detector.update(frame.t_ns, arm.place) for detector, arm in zip(self._waves, (left, right), strict=True)
-        )
-        in_sight = keypoints[keypoints[:, 2] >= VISIBLE]
-        return Pose(
-            **clipped(bounds(in_sight if len(in_sight) else keypoints))._asdict(),
-            confidence=float(keypoints[:, 2].mean()),
-            keypoints=keypoints,
-            landmarks=landmarks,
-            left_hand_raised=left.raised,
-            right_hand_raised=right.raised,
-            hand_wave=wave,
-        )
+        """Find the people in one picture of shape (height, width, 3), in B, G, R order."""
+        found = self.models.find(frame)
+        ids = self._tracker.update([each.box for each in found], frame.t_ns)
+        self._waves = {i: self._waves.get(i) or (WaveDetector(), WaveDetector()) for i in self._tracker.ids}
+        aspect = frame.data.shape[1] / frame.data.shape[0]
+        persons = [
+            described(each, track_id, self._waves[track_id], frame.t_ns, aspect)
+            for each, track_id in zip(found, ids, strict=True)
+        ]
+        return Observation(signals=signals(persons), data=persons, metadata=dict(self.models.about))
 
     def reset(self) -> None:
-        """Forget where the person was, and how their hands moved."""
-        for wave in self._waves:
-            wave.reset()
-        if self._model is not None:
-            self._model.reset()
+        """Forget who is who, and how their hands moved."""
+        self._tracker.reset()
+        self._waves.clear()
 
-    def close(self) -> None:
-        """Free this stream's model."""
-        model, self._model = self._model, None
-        if model is not None:
-            model.close()
+
+def described(found: FoundPerson, track_id: int, waves: Waves, t_ns: int, aspect: float) -> Pose:
+    """What is said of one person; `aspect` is the picture's width divided by its height."""
+    left, right = both = arms(found.keypoints, aspect)
+    return Pose(
+        track_id=track_id,
+        **clipped(found.box)._asdict(),
+        confidence=found.confidence,
+        keypoints=found.keypoints,
+        landmarks=found.landmarks,
+        left_hand_raised=left.raised,
+        right_hand_raised=right.raised,
+        hand_wave=max(hand.update(t_ns, arm.place) for hand, arm in zip(waves, both, strict=True)),
+    )
 
 
 def signals(persons: list[Pose]) -> dict[str, float]:

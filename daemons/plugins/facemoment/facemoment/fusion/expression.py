@@ -83,5 +83,6 @@ class ExpressionSpike(Reason):
 def _named(expression: Expression) -> Iterator[tuple[str, float]]:
     """Each expression that counts, with its name."""
     for name, value in (("smile", expression.smile), *sorted(expression.emotions.items())):
-        if name != "neutral" and finite(value) is not None:
-            yield name, value
+        known = finite(value)
+        if name != "neutral" and known is not None:
+            yield name, known

@@ -1,0 +1,1 @@
+"""Plug-in that reads text in pictures."""

@@ -1,0 +1,1 @@
+"""Plug-in that finds the cuts between scenes."""
