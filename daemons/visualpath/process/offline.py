@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 
 from visualpath.core.errors import PluginError
 from visualpath.core.stream_fusion import StreamFusion
@@ -49,7 +50,7 @@ class Pipeline:
         workers: one for each source.
 
     Raises:
-        PluginError: two have one name, or one depends on another that is not there.
+        PluginError: two have one name, one depends on another that is not there, or they do in a circle.
     """
 
     def __init__(self, workers: Sequence[BaseWorker]) -> None:
@@ -59,6 +60,10 @@ class Pipeline:
         for worker in workers:
             if lacking := set(worker.depends) - self._workers.keys():
                 raise PluginError(f"extractor {worker.source!r} needs {', '.join(sorted(lacking))}: give it too")
+        try:
+            TopologicalSorter({worker.source: worker.depends for worker in workers}).prepare()
+        except CycleError as error:
+            raise PluginError(f"extractors depend on each other in a circle: {' -> '.join(error.args[1])}") from None
 
     def look(self, frames: Iterable[JpegFrame]) -> Iterator[Looked]:
         """Each frame with all results, in the order of the frames; a worker that fails has an `error` in its place."""
