@@ -16,7 +16,7 @@ from visualpath.core.extractor import BaseExtractor
 from visualpath.core.fusion import BaseFusion
 from visualpath.core.observation import Observation
 from visualpath.core.stream_fusion import StreamFusion
-from visualpath.core.stream_types import FusionFailed, Outcome
+from visualpath.core.stream_types import Doubt, FusionFailed, Outcome
 from visualpath.process.decision import align_params
 from visualpath.process.ipc import NoDecision
 from visualpath.process.offline import Decision, Looked, Pipeline
@@ -69,12 +69,11 @@ def watch(
         PluginError: the workers do not fit together.
     """
     pipeline = Pipeline(workers)
-    decision = Decision(
-        StreamFusion(stream, offline_params(), fusion or NoDecision(), {}), [worker.source for worker in workers]
-    )
     with open_source(source) as opened:
         if opened.live:
             raise SourceError(source, "it never ends", "give a file; live streams are for the daemons")
+        one_stream = StreamFusion(stream, offline_params(), fusion or NoDecision(), {})
+        decision = Decision(one_stream, [worker.source for worker in workers], fps=opened.info.fps)
         for looked in pipeline.look(_frames(source, opened, stream)):
             yield Step(looked, decision.decide(looked))
         yield Step(None, decision.close(), {reason: count for reason, count in opened.dropped.items() if count})
@@ -113,6 +112,7 @@ class VideoResult:
         errors: frames that each extractor failed on; `fusion`: that the decision failed on.
         first_errors: the first reason of each.
         dropped: what of the video could not be read, by reason, as the source counts it.
+        doubts: what keeps the decision from deciding well on this video.
     """
 
     frames: int = 0
@@ -121,6 +121,7 @@ class VideoResult:
     errors: Counter[str] = field(default_factory=Counter)
     first_errors: dict[str, str] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
+    doubts: list[str] = field(default_factory=list)
 
     def add(self, step: Step) -> None:
         """Take what one step brought, but for its observations: those of a long video fill the memory."""
@@ -132,6 +133,8 @@ class VideoResult:
         for outcome in step.outcomes:
             if isinstance(outcome, FusionFailed):
                 self._failed("fusion", outcome.frame_id, outcome.detail)
+            elif isinstance(outcome, Doubt):
+                self.doubts.append(outcome.text)
         self.triggers.extend(step.triggers)
         self.dropped.update(step.dropped)
 

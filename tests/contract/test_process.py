@@ -18,11 +18,14 @@ import visualpath as vp
 from visualbase import jpeg
 from visualbase.errors import SourceError
 from visualpath.core.extractor import BaseExtractor
-from visualpath.core.fusion import BaseFusion, FusionResult
+from visualpath.core.fusion import BaseFusion, FusionResult, GateChange
 from visualpath.core.observation import Observation
+from visualpath.core.rules import RulesFusion
+from visualpath.core.stream_types import Noted
 from visualpath.core.trigger import Trigger
 from visualpath.ctl.main import main
 from visualpath.ctl.offline_output import OfflineOutput
+from visualpath.ctl.overlay import Overlay
 from visualpath.process.offline import Looked
 from visualpath.process.view import JpegFrame
 from visualpath.process.worker import WorkerResult, found
@@ -219,8 +222,9 @@ def test_without_a_configuration_nothing_is_decided(video, tmp_path, monkeypatch
     assert lines(tmp_path / "out" / "triggers.jsonl") == []
 
 
-def step(*observations, error=None):
-    frame = JpegFrame(jpeg.encode(np.zeros((48, 64, 3), np.uint8)), 0, 0, "video", width=64, height=48)
+def step(*observations, error=None, size=(64, 48)):
+    width, height = size
+    frame = JpegFrame(jpeg.encode(np.zeros((height, width, 3), np.uint8)), 0, 0, "video", width=width, height=height)
     result = WorkerResult(error=error) if error else found(list(observations), 0.0)
     return Step(Looked(frame, {"odd": result}), [])
 
@@ -252,6 +256,28 @@ def test_what_cannot_be_drawn_stops_no_overlay(tmp_path, data):
     output.add(step(Observation(data=data)), [])
     output.finish()
     assert len(pictures(tmp_path / "overlay.mp4")) == 1
+
+
+def test_the_overlay_says_how_the_gate_stands(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Overlay, "add", lambda _self, _looked, _triggers, notes: shown.append(notes))
+    output = OfflineOutput(tmp_path, overlay=True)
+    first, opening, later = step(), step(), step()
+    opening.outcomes.append(Noted(0, 21, 700_000_000, GateChange(True, "all well for 0.7 s")))
+    for each in (first, opening, later):
+        output.add(each, ["smile: no"])
+    output.close()
+    is_open = "gate open since 0.700 s: all well for 0.7 s"
+    assert shown == [["smile: no"], [is_open, "smile: no"], [is_open, "smile: no"]]
+
+
+@pytest.mark.parametrize(("size", "shown"), [((176, 144), (704, 576)), ((641, 479), (640, 478)), ((2, 2), (640, 640))])
+def test_a_small_picture_is_shown_larger_so_that_it_is_not_hidden(tmp_path, size, shown):
+    output = OfflineOutput(tmp_path, overlay=True)
+    output.add(step(size=size), [])
+    output.finish()
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == shown
 
 
 def test_arrays_are_written_in_digits_that_tell_them_apart(tmp_path):
@@ -305,6 +331,13 @@ def test_process_video_counts_what_it_cannot_read(video, tmp_path):
     result = vp.process_video(str(torn), modules=[Luma])
     assert 0 < result.frames < FRAMES
     assert result.dropped["damaged"] > 0
+
+
+def test_process_video_tells_what_the_decision_doubts(video):
+    rule = {"label": "bright", "when": "luma.mean >= 100", "for": "500ms", "max_gap": "20ms"}
+    result = vp.process_video(str(video), modules=[Luma], fusion=RulesFusion([rule]))
+    (doubt,) = result.doubts
+    assert "max_gap" in doubt
 
 
 def test_process_video_refuses_a_clock_that_is_set_back(video, tmp_path):

@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 
 from visualbase.extract import ClipExtractor
+from visualpath.core.fusion import GateChange
+from visualpath.core.stream_types import Noted
 from visualpath.ctl.overlay import Overlay
 from visualpath.runtime.config import ClipConfig
 from visualpath.video import Step
@@ -42,6 +44,7 @@ class OfflineOutput:
         self._names = [OBSERVATIONS, TRIGGERS]
         self._observations = self._open.enter_context(self._part(OBSERVATIONS).open("xb"))
         self._triggers = self._open.enter_context(self._part(TRIGGERS).open("xb"))
+        self._gate = ""
         self._overlay: Overlay | None = None
         self._with_overlay = overlay
 
@@ -53,6 +56,10 @@ class OfflineOutput:
         """
         for trigger in step.triggers:
             _write(self._triggers, trigger)
+        for outcome in step.outcomes:
+            if isinstance(outcome, Noted) and isinstance(outcome.note, GateChange):
+                state = "open" if outcome.note.is_open else "closed"
+                self._gate = f"gate {state} since {outcome.t_ns / NS_PER_S:.3f} s: {outcome.note.why}"
         if step.looked is None:
             return
         frame = step.looked.frame
@@ -65,7 +72,7 @@ class OfflineOutput:
                 self._names.append(OVERLAY)
                 self._overlay = Overlay(self._part(OVERLAY), (frame.width, frame.height))
                 self._open.callback(self._overlay.close)
-            self._overlay.add(step.looked, step.triggers, notes)
+            self._overlay.add(step.looked, step.triggers, [*([self._gate] if self._gate else []), *notes])
 
     def close(self) -> None:
         """Write what is left."""

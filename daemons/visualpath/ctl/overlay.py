@@ -30,12 +30,14 @@ SHOWN_NS = 1_500_000_000
 LABELS = ("track_id", "role", "gesture", "handedness", "confidence", "score", "yaw", "pitch", "smile")
 """What of a box is written beside it, if it has it."""
 POINTS = ("landmarks", "keypoints")
+READABLE = 640
+"""Pixels of the longer side, at least: what is written would hide a smaller picture."""
 _FAR = 100.0
 """In pictures."""
 
 
 class Overlay:
-    """Writes the video: H.264, each picture at its time, as large as the first.
+    """Writes the video: H.264, each picture at its time, as large as the first, or a multiple where that is small.
 
     Args:
         path: of the MP4.
@@ -46,8 +48,9 @@ class Overlay:
     """
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
-        self._size = max(2, size[0] - size[0] % 2), max(2, size[1] - size[1] % 2)
-        self._font_size = max(11, size[1] // 45)
+        times = max(1, -(-READABLE // max(size)))
+        self._size = max(2, size[0] // 2 * 2 * times), max(2, size[1] // 2 * 2 * times)
+        self._font_size = max(11, self._size[1] // 45)
         self._font = ImageFont.load_default(self._font_size)
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
         self._stream = self._container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "23"})

@@ -110,25 +110,25 @@ class Decision:
     Args:
         fusion: of the stream.
         sources: the extractors, which all report each frame.
-        group_of: the name by which rules know a source.
+        epoch: that its triggers carry; above 0.
+        fps: nominal frames per second; 0.0: not known.
     """
 
-    def __init__(self, fusion: StreamFusion, sources: Iterable[str], epoch: int = 0) -> None:
+    def __init__(self, fusion: StreamFusion, sources: Iterable[str], epoch: int = 1, fps: float = 0.0) -> None:
         self._fusion = fusion
         self._epoch = epoch
         self._now = 0
-        self._feed(StreamState(stream=fusion.stream, epoch=epoch, state="live"))
+        self._begun = self._feed(StreamState(stream=fusion.stream, epoch=epoch, state="live", fps=fps))
         for source in sources:
             self._feed(Ping(source=source, instance=INSTANCE, streams=[fusion.stream], state="ready"))
 
     def decide(self, looked: Looked) -> list[Outcome]:
         """What follows from one frame: an aligned set, triggers, and whatever else `StreamFusion` tells."""
         self._now = max(self._now, looked.frame.t_ns)
-        return [
-            outcome
-            for source, result in looked.results.items()
-            for outcome in self._feed(self._said(source, looked.frame, result))
-        ]
+        outcomes, self._begun = self._begun, []
+        for source, result in looked.results.items():
+            outcomes += self._feed(self._said(source, looked.frame, result))
+        return outcomes
 
     def close(self) -> list[Outcome]:
         """The stream has ended: let everything that waits leave."""

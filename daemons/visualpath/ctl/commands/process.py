@@ -76,6 +76,7 @@ def command(vpctl: Vpctl, video: str, extractors: str, fusion: str | None, folde
         "failed": dict(result.errors),
         "first_errors": result.first_errors,
         "dropped": dict(result.dropped),
+        "doubts": result.doubts,
         "seconds": round(time.monotonic() - started, 1),
         "folder": str(folder),
     }
@@ -136,7 +137,8 @@ def _notes(fusion: BaseFusion | None) -> list[str]:
     """How the decision stands, for the overlay."""
     states = fusion.explain() if fusion is not None else []
     words = {True: "yes", False: "no", None: "unknown"}
-    return [f"{state.label}: {words[state.holds]}" for state in states]
+    waits = dict.fromkeys(state.waits_for for state in states if state.waits_for)
+    return [*(f"{state.label}: {words[state.holds]}" for state in states), *(f"waits for {what}" for what in waits)]
 
 
 def _show(vpctl: Vpctl, result: VideoResult, facts: dict[str, Any]) -> None:
@@ -151,6 +153,7 @@ def _show(vpctl: Vpctl, result: VideoResult, facts: dict[str, Any]) -> None:
             **{**facts, "clips": len(facts["clips"])}
         ),
         f"{facts['folder']}: {', '.join(sorted(each.name for each in Path(facts['folder']).iterdir()))}",
+        *result.doubts,
         *(f"of the video could not be read: {count} x {reason}" for reason, count in result.dropped.items()),
         *(f"{name} failed on {n} frames; first on {result.first_errors[name]}" for name, n in result.errors.items()),
     ]
