@@ -11,7 +11,7 @@ SAMPLE   = var/sample/faces.mp4
 
 .DEFAULT_GOAL := help
 .PHONY: help venvs venv-table wheelhouse conflicts demo up down restart status logs test lint faults clean
-.PHONY: bench bench-align bench-clip bench-latency bench-streams bench-throughput bench-trace
+.PHONY: bench bench-align bench-clip bench-latency bench-streams bench-throughput bench-trace bench-workers
 .PHONY: media-table eval eval-ocr eval-scene
 
 help: ## list these commands
@@ -107,6 +107,10 @@ eval-scene: ## the cuts that scene finds in ../shared/media, beside those that a
 bench-trace: ## what each trace level costs, beside OFF
 	@$(BUILD) dev
 	@.venvs/dev/bin/python tests/bench/bench_trace.py
+
+bench-workers: ## a 720p frame to an idle extractor and back, at each isolation, beside a bare socket pair; exit code too
+	@$(BUILD) light dev
+	@.venvs/dev/bin/python tests/bench/bench_workers.py
 
 faults: venvs $(SAMPLE) ## kill -9 everything in turn, start in every order, get everything wrong; tables and an audit
 	@.venvs/core/bin/python tests/faults/kill_rounds.py --rounds 10

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from visualbase.errors import SourceError
 from visualbase.sources import open_source
+from visualbase.sources.base import Source
 from visualpath.core.align import AlignParams
 from visualpath.core.extractor import BaseExtractor
 from visualpath.core.fusion import BaseFusion
 from visualpath.core.observation import Observation
 from visualpath.core.stream_fusion import StreamFusion
-from visualpath.core.stream_types import FusionFailed, Outcome
+from visualpath.core.stream_types import Doubt, FusionFailed, Outcome
 from visualpath.process.decision import align_params
 from visualpath.process.ipc import NoDecision
 from visualpath.process.offline import Decision, Looked, Pipeline
 from visualpath.process.view import JpegFrame
 from visualpath.process.worker import BaseWorker, InlineWorker
 from visualpath.runtime.config import FusionConfig
+from visualpath_protocol.clock import NS_PER_S
 from visualpath_protocol.messages import Trig
 
 STREAM = "video"
@@ -29,15 +31,26 @@ STREAM = "video"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One frame, what was seen on it, and what was decided; the last step, at the end of the video, has no frame."""
+    """One frame, what was seen on it, and what was decided; the last step, at the end of the video, has no frame.
+
+    Attributes:
+        dropped: what of the video could not be read, by reason; known at its end.
+    """
 
     looked: Looked | None
     outcomes: list[Outcome]
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def triggers(self) -> list[Trig]:
         """What fired."""
         return [outcome for outcome in self.outcomes if isinstance(outcome, Trig)]
+
+    @property
+    def observations(self) -> list[Observation[Any]]:
+        """What was seen on the frame, in order of the extractors."""
+        results = self.looked.results.values() if self.looked is not None else ()
+        return [observation for result in results for observation in result.observations]
 
 
 def watch(
@@ -52,16 +65,18 @@ def watch(
         stream: the name that frames, observations and triggers carry.
 
     Raises:
-        SourceError: the video cannot be read.
+        SourceError: the video cannot be read, or has several time lines.
         PluginError: the workers do not fit together.
     """
     pipeline = Pipeline(workers)
-    decision = Decision(
-        StreamFusion(stream, offline_params(), fusion or NoDecision(), {}), [worker.source for worker in workers]
-    )
-    for looked in pipeline.look(_frames(source, stream)):
-        yield Step(looked, decision.decide(looked))
-    yield Step(None, decision.close())
+    with open_source(source) as opened:
+        if opened.live:
+            raise SourceError(source, "it never ends", "give a file; live streams are for the daemons")
+        one_stream = StreamFusion(stream, offline_params(), fusion or NoDecision(), {})
+        decision = Decision(one_stream, [worker.source for worker in workers], fps=opened.info.fps)
+        for looked in pipeline.look(_frames(source, opened, stream)):
+            yield Step(looked, decision.decide(looked))
+        yield Step(None, decision.close(), {reason: count for reason, count in opened.dropped.items() if count})
 
 
 def offline_params() -> AlignParams:
@@ -69,19 +84,21 @@ def offline_params() -> AlignParams:
     return align_params(FusionConfig(), "fast")
 
 
-def _frames(source: str, stream: str) -> Iterator[JpegFrame]:
-    with open_source(source) as opened:
-        if opened.live:
-            raise SourceError(source, "it never ends", "give a file; live streams are for the daemons")
-        for number, picture in enumerate(opened.pictures()):
-            yield JpegFrame(
-                jpeg=picture.jpeg,
-                frame_id=number,
-                t_ns=picture.t_ns,
-                stream=stream,
-                width=picture.width,
-                height=picture.height,
-            )
+def _frames(name: str, source: Source, stream: str) -> Iterator[JpegFrame]:
+    last_ns = -1
+    for number, picture in enumerate(source.pictures()):
+        if picture.t_ns <= last_ns:
+            after = f"its clock is set back after {last_ns / NS_PER_S:.3f} s, before frame #{number}"
+            raise SourceError(name, after, "cut it there, and process each part")
+        last_ns = picture.t_ns
+        yield JpegFrame(
+            jpeg=picture.jpeg,
+            frame_id=number,
+            t_ns=picture.t_ns,
+            stream=stream,
+            width=picture.width,
+            height=picture.height,
+        )
 
 
 @dataclass
@@ -93,22 +110,37 @@ class VideoResult:
         observations: all, in order of frames, then of extractors.
         triggers: the moments.
         errors: frames that each extractor failed on; `fusion`: that the decision failed on.
+        first_errors: the first reason of each.
+        dropped: what of the video could not be read, by reason, as the source counts it.
+        doubts: what keeps the decision from deciding well on this video.
     """
 
     frames: int = 0
     observations: list[Observation[Any]] = field(default_factory=list)
     triggers: list[Trig] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
+    first_errors: dict[str, str] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+    doubts: list[str] = field(default_factory=list)
 
     def add(self, step: Step) -> None:
-        """Take what one step brought."""
+        """Take what one step brought, but for its observations: those of a long video fill the memory."""
         if step.looked is not None:
             self.frames += 1
-            for source, looked in step.looked.results.items():
-                self.observations.extend(looked.observations)
-                self.errors[source] += looked.error is not None
-        self.errors["fusion"] += sum(isinstance(outcome, FusionFailed) for outcome in step.outcomes)
+            for source, result in step.looked.results.items():
+                if result.error is not None:
+                    self._failed(source, step.looked.frame.frame_id, result.error)
+        for outcome in step.outcomes:
+            if isinstance(outcome, FusionFailed):
+                self._failed("fusion", outcome.frame_id, outcome.detail)
+            elif isinstance(outcome, Doubt):
+                self.doubts.append(outcome.text)
         self.triggers.extend(step.triggers)
+        self.dropped.update(step.dropped)
+
+    def _failed(self, source: str, frame_id: int, error: str) -> None:
+        self.errors[source] += 1
+        self.first_errors.setdefault(source, f"#{frame_id}: {error}")
 
 
 def process_video(
@@ -144,6 +176,7 @@ def process_video(
         ]
         for step in watch(source, workers, fusion):
             result.add(step)
+            result.observations.extend(step.observations)
             for trigger in step.triggers:
                 if on_trigger is not None:
                     on_trigger(trigger)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import visualpath as vp
+from visualbase import jpeg
 from visualbase.errors import SourceError
 from visualpath.core.extractor import BaseExtractor
-from visualpath.core.fusion import BaseFusion, FusionResult
+from visualpath.core.fusion import BaseFusion, FusionResult, GateChange
 from visualpath.core.observation import Observation
+from visualpath.core.rules import RulesFusion
+from visualpath.core.stream_types import Noted
 from visualpath.core.trigger import Trigger
 from visualpath.ctl.main import main
+from visualpath.ctl.offline_output import OfflineOutput
+from visualpath.ctl.overlay import Overlay
+from visualpath.process.offline import Looked
+from visualpath.process.view import JpegFrame
+from visualpath.process.worker import WorkerResult, found
+from visualpath.video import Step, VideoResult
 
 FPS = 30
 DARK_BRIGHT_DARK = (30, 36, 39)
@@ -144,12 +156,40 @@ def test_json_tells_programs_the_same(config, video, tmp_path):
     [
         (["-e", "telepathy"], "no extractor 'telepathy' in any venv"),
         (["-e", "quality", "--fusion", "telepathy"], "no plug-in 'telepathy' in the group visualpath.fusions"),
+        (["-e", "quality", "--fusion", "highlight"], "fusion 'highlight' needs face"),
     ],
 )
 def test_what_is_not_there_is_refused(process, tmp_path, args, complaint):
     result = process(*args, "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert complaint in result.output
+
+
+def test_who_names_no_extractor_is_told_to(process, tmp_path):
+    result = process("-e", ",", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "name an extractor" in result.output
+
+
+def test_pictures_have_triggers_and_no_clips(process, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for number in range(20):
+        Image.new("RGB", (64, 48), "white").save(tmp_path / "pictures" / f"{number:02}.png")
+    result = process("-e", "quality", "-o", tmp_path / "out", source=tmp_path / "pictures")
+    assert result.exit_code == 0, result.output
+    assert "no clips: they can be cut only out of a video file" in result.output
+    assert lines(tmp_path / "out" / "triggers.jsonl")
+
+
+def test_a_full_disk_is_told_and_leaves_no_file_that_looks_whole(process, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(OfflineOutput, "add", full)
+    result = process("-e", "quality", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "No space left on device" in result.output
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".part"}
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(process, tmp_path):
@@ -163,15 +203,93 @@ def test_a_video_that_is_none_is_refused_with_its_name(process, tmp_path):
     result = process("-e", "quality", "-o", tmp_path / "out", source=tmp_path / "letter.mp4")
     assert result.exit_code == 1
     assert "letter.mp4" in result.output
+    assert not (tmp_path / "out").exists()
 
 
-def test_without_a_configuration_nothing_is_decided(process, tmp_path, monkeypatch):
+def test_a_configuration_that_is_named_must_be_there(process, tmp_path):
+    result = process("-e", "quality", "-o", tmp_path / "out", path=tmp_path / "none.yaml")
+    assert result.exit_code == 78
+    assert "none.yaml" in result.output
+
+
+def test_without_a_configuration_nothing_is_decided(video, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".venvs").symlink_to(Path(sys.prefix).parent)
-    result = process("-e", "quality", "-o", tmp_path / "out", path=tmp_path / "none.yaml")
+    args = ["process", str(video), "-e", "quality", "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, args, env={"VISUALPATH_CONFIG": None})
     assert result.exit_code == 0, result.output
     assert len(lines(tmp_path / "out" / "obs.jsonl")) == FRAMES
     assert lines(tmp_path / "out" / "triggers.jsonl") == []
+
+
+def step(*observations, error=None, size=(64, 48)):
+    width, height = size
+    frame = JpegFrame(jpeg.encode(np.zeros((height, width, 3), np.uint8)), 0, 0, "video", width=width, height=height)
+    result = WorkerResult(error=error) if error else found(list(observations), 0.0)
+    return Step(Looked(frame, {"odd": result}), [])
+
+
+def test_why_an_extractor_failed_first_is_known():
+    result = VideoResult()
+    for error in ("torn", "burnt"):
+        result.add(step(error=error))
+    assert (result.errors, result.first_errors) == ({"odd": 2}, {"odd": "#0: torn"})
+
+
+def test_the_observations_of_a_long_video_are_not_kept():
+    result = VideoResult()
+    result.add(step(Observation()))
+    assert result.observations == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"x": 0.5, "y": 0.5, "w": -0.2, "h": -0.1},
+        {"x": float("nan"), "y": 0.5, "w": 0.2, "h": 0.1},
+        {"x": 1e30, "y": 0.5, "w": 0.2, "h": 0.1},
+        {"landmarks": np.array([[np.nan, 0.5], [np.inf, 0.5], [1e30, 0.5], [0.5, 0.5]])},
+    ],
+)
+def test_what_cannot_be_drawn_stops_no_overlay(tmp_path, data):
+    output = OfflineOutput(tmp_path, overlay=True)
+    output.add(step(Observation(data=data)), [])
+    output.finish()
+    assert len(pictures(tmp_path / "overlay.mp4")) == 1
+
+
+def test_the_overlay_says_how_the_gate_stands(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Overlay, "add", lambda _self, _looked, _triggers, notes: shown.append(notes))
+    output = OfflineOutput(tmp_path, overlay=True)
+    first, opening, later = step(), step(), step()
+    opening.outcomes.append(Noted(0, 21, 700_000_000, GateChange(True, "all well for 0.7 s")))
+    for each in (first, opening, later):
+        output.add(each, ["smile: no"])
+    output.close()
+    is_open = "gate open since 0.700 s: all well for 0.7 s"
+    assert shown == [["smile: no"], [is_open, "smile: no"], [is_open, "smile: no"]]
+
+
+@pytest.mark.parametrize(("size", "shown"), [((176, 144), (704, 576)), ((641, 479), (640, 478)), ((2, 2), (640, 640))])
+def test_a_small_picture_is_shown_larger_so_that_it_is_not_hidden(tmp_path, size, shown):
+    output = OfflineOutput(tmp_path, overlay=True)
+    output.add(step(size=size), [])
+    output.finish()
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == shown
+
+
+def test_arrays_are_written_in_digits_that_tell_them_apart(tmp_path):
+    output = OfflineOutput(tmp_path, overlay=False)
+    output.add(step(Observation(data=[np.float32([[0.1, 0.2]]), np.array(0.3, np.float32), np.int64([4])])), [])
+    output.finish()
+    assert lines(tmp_path / "obs.jsonl")[0]["data"] == [[[0.1, 0.2]], 0.3, [4]]
+
+
+def test_two_runs_cannot_write_into_one_folder(tmp_path):
+    with closing(OfflineOutput(tmp_path, overlay=False)), pytest.raises(FileExistsError):
+        OfflineOutput(tmp_path, overlay=False)
 
 
 class Luma(BaseExtractor):
@@ -203,6 +321,36 @@ def test_process_video_looks_at_every_frame_and_tells_each_trigger(video):
     assert [each.frame_id for each in result.triggers] == [30]
     assert told == result.triggers
     assert result.errors["luma"] == 1
+
+
+def test_process_video_counts_what_it_cannot_read(video, tmp_path):
+    torn = tmp_path / "torn.mp4"
+    data = bytearray(video.read_bytes())
+    data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    torn.write_bytes(data)
+    result = vp.process_video(str(torn), modules=[Luma])
+    assert 0 < result.frames < FRAMES
+    assert result.dropped["damaged"] > 0
+
+
+def test_process_video_tells_what_the_decision_doubts(video):
+    rule = {"label": "bright", "when": "luma.mean >= 100", "for": "500ms", "max_gap": "20ms"}
+    result = vp.process_video(str(video), modules=[Luma], fusion=RulesFusion([rule]))
+    (doubt,) = result.doubts
+    assert "max_gap" in doubt
+
+
+def test_process_video_refuses_a_clock_that_is_set_back(video, tmp_path):
+    once, twice = tmp_path / "once.ts", tmp_path / "twice.ts"
+    with av.open(str(video)) as whole, av.open(str(once), "w") as copy:
+        stream = copy.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
+    twice.write_bytes(once.read_bytes() * 2)
+    with pytest.raises(SourceError, match="its clock is set back"):
+        vp.process_video(str(twice), modules=[Luma])
 
 
 def test_process_video_refuses_a_backend_that_is_not_there(video):

@@ -23,7 +23,7 @@ from typing import Any
 
 from media import MOST_FPS, MOST_S, Media, load
 from report import print_all
-from scoring import FalseSpan, Presence, confusion, false_spans, presence_is_false
+from scoring import FalseSpan, Presence, Row, confusion, false_spans, presence_is_false
 
 from visualbase.errors import SourceError
 from visualpath.process.offline import Looked, Pipeline
@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 MEDIA = ROOT.parent / "shared/media"
 SIGNALS = {"faces": ("face", "count"), "hands": ("gesture", "hands"), "persons": ("pose", "persons")}
 EXTRACTORS = ("face", "gesture", "pose")
+NOTHING = NO_HAND, NO_GESTURE = "no hand", "none"
 STREAM = "eval"
 
 
@@ -56,21 +57,11 @@ class Seen:
 
 
 def clearest(signals: dict[str, float]) -> str:
-    """The gesture with the best score; "none": hands that show nothing; "no hand"."""
+    """The gesture with the best score; `NO_GESTURE`: hands that show nothing."""
     if not signals["hands"]:
-        return "no hand"
+        return NO_HAND
     best = max((name for name in signals if name != "hands"), key=lambda name: signals[name])
-    return best if signals[best] else "none"
-
-
-@dataclass
-class Row:
-    """How well one kind of thing was seen in one file."""
-
-    file: str
-    kind: str
-    presence: Presence
-    false: list[FalseSpan]
+    return best if signals[best] else NO_GESTURE
 
 
 class Run:
@@ -128,7 +119,7 @@ class Run:
         pairs: list[tuple[str, str]] = []
         false: dict[str, list[FalseSpan]] = {}
         for media, seen in zip(self.files, self.seen, strict=True):
-            if (media.tolerance_s == 0.0) != of_images:
+            if media.is_image != of_images:
                 continue
             shown = [(t_s, media.gesture_at(t_s), got) for t_s, got in seen.gestures]
             verdicts = [(t_s, there, got) for t_s, there, got in shown if there is not None]
@@ -136,6 +127,15 @@ class Run:
             if spans := false_spans(verdicts, lambda there, got: there != got):
                 false[media.path.name] = spans
         return confusion(pairs), false
+
+    def unjudged(self) -> dict[str, dict[str, int]]:
+        """By file: how often each gesture was seen where it is not known what hands show."""
+        return confusion(
+            (media.path.name, got)
+            for media, seen in zip(self.files, self.seen, strict=True)
+            for t_s, got in seen.gestures
+            if got not in NOTHING and media.gesture_at(t_s) is None
+        )
 
 
 def as_json(run: Run, seconds: float) -> dict[str, Any]:
@@ -155,6 +155,7 @@ def as_json(run: Run, seconds: float) -> dict[str, Any]:
         "median_ms": {name: round(median(times), 2) for name, times in run.times_ms.items() if times},
         "presence": [asdict(row) for row in run.rows()],
         "gestures": gestures,
+        "unjudged_gestures": run.unjudged(),
         "errors": run.errors,
     }
 

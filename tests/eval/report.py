@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from scoring import Presence
-
-if TYPE_CHECKING:
-    from evaluate import Row
+from scoring import Presence, Row
 
 TITLES = {
     "faces": "faces, by face",
-    "hands": "hands, by gesture (the truth has raised hands only: hands that hang in sight count as false)",
+    "hands": "hands, by gesture (of people in full view only while they raise one; the truth may count two as one)",
     "persons": "persons, by pose (it knows one person: only whether there is any)",
 }
 
@@ -29,6 +26,8 @@ def print_all(rows: Sequence[Row], outcome: Mapping[str, Any]) -> None:
     for name, gestures in outcome["gestures"].items():
         console.print(f"gestures in {name}, frames: rows are shown, columns were seen")
         console.print(confusion_table(gestures["confusion"]))
+    console.print("gestures where the truth does not name one, frames: whether they are right, a person has to judge")
+    console.print(confusion_table(outcome["unjudged_gestures"]))
     console.print("\nwrong, in seconds of the file's own time; look at them:")
     for row in rows:
         for span in row.false:

@@ -22,10 +22,12 @@ class Truth:
     Attributes:
         intervals: start and end in seconds, end exclusive, and how many; where two overlap their numbers add.
         tolerance_s: how exact those times are.
+        is_whole: nothing is there outside the intervals; else that is not known.
     """
 
     intervals: tuple[tuple[float, float, int], ...]
     tolerance_s: float
+    is_whole: bool = True
 
     @classmethod
     def of_video(cls, truth: Mapping[str, Any], kind: str) -> Truth | None:
@@ -45,6 +47,8 @@ class Truth:
 
     def is_sure(self, t_s: float) -> bool:
         """Whether it can be said for this time."""
+        if not self.is_whole and self.count(t_s) == 0:
+            return False
         edges = (edge for start, end, _ in self.intervals for edge in (start, end))
         return all(abs(t_s - edge) > self.tolerance_s for edge in edges) if self.tolerance_s else True
 
@@ -87,13 +91,23 @@ class Presence:
 
 @dataclass(frozen=True)
 class FalseSpan:
-    """Frames in a row that are wrong in the same way, in seconds."""
+    """Frames in a row that are wrong in the same way: the first and the last one's time."""
 
     start_s: float
     end_s: float
     frames: int
     there: str
     seen: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """How well one kind of thing was seen in one file."""
+
+    file: str
+    kind: str
+    presence: Presence
+    false: list[FalseSpan]
 
 
 def false_spans(verdicts: Sequence[tuple[float, Any, Any]], is_false: Callable[[Any, Any], bool]) -> list[FalseSpan]:

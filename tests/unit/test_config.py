@@ -180,6 +180,11 @@ def test_a_fusion_plug_in_that_likes_its_configuration_is_left_alone(load):
     check_fusion(load(HIGHLIGHT + "    preset: conservative\n"))
 
 
+def test_a_decision_without_rules_is_refused_before_the_daemon_does(load):
+    with pytest.raises(ConfigError, match=r"fusion\.rules is empty"):
+        check_fusion(load(LEAST + "extractors: {face: }\n"))
+
+
 def test_two_rules_of_one_label_are_refused(load):
     rules = "extractors: {a: }\nfusion:\n  rules:\n    - {label: a, when: a.b > 1}\n    - {label: a, when: a.c > 1}\n"
     assert refused(load, LEAST + rules) == (

@@ -306,6 +306,11 @@ def test_no_rules_are_a_problem(examine):
     assert "fusion.rules is empty" in bad(streams.check_configuration(examine()))
 
 
+def test_a_fusion_that_could_not_start_is_a_problem(examine):
+    text = "streams: {cam1: {source: a.mp4}}\nfusion: {plugin: highlight}\n"
+    assert "'highlight' needs the extractor 'face'" in bad(streams.check_configuration(examine(text)))
+
+
 @pytest.mark.parametrize(("content", "said"), [(None, "no such file"), ("", "empty"), ("hello", "no video")])
 def test_a_source_that_cannot_be_opened_is_a_problem_with_the_cause(examine, short_dir, content, said):
     if content is not None:

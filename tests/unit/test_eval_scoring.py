@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from media import HANDS_IN_SIGHT, SEEN_BY_EYE, load
 from scoring import FalseSpan, Presence, Truth, confusion, false_spans, presence_is_false
 
+MEDIA = Path(__file__).parents[3] / "shared/media"
 VIDEO = {
     "tolerance_s": 0.2,
     "faces": [{"start": 0, "end": 4, "count": 3}, {"start": 0, "end": 1.5, "count": 1}],
@@ -29,6 +34,17 @@ def test_empty_list_means_that_nothing_is_there():
 def test_frames_near_an_edge_are_not_judged():
     seen = [(t_s, 0) for t_s in (0.1, 0.3, 1.4, 1.6, 1.8, 3.9, 4.1, 4.3)]
     assert [t_s for t_s, *_ in Truth.of_video(VIDEO, "faces").judged(seen)] == [0.3, 1.8, 4.3]
+
+
+def test_outside_the_intervals_of_a_truth_that_is_not_whole_nothing_is_judged():
+    truth = replace(Truth.of_video(VIDEO, "faces"), is_whole=False)
+    assert [t_s for t_s, *_ in truth.judged([(3.0, 0), (4.5, 1)])] == [3.0]
+
+
+def test_files_that_are_named_by_hand_are_among_the_media():
+    if not MEDIA.is_dir():
+        pytest.skip("no ../shared/media beside this checkout")
+    assert {media.path.name for media in load(MEDIA)} >= HANDS_IN_SIGHT | set(SEEN_BY_EYE)
 
 
 def test_picture_is_judged():

@@ -1,5 +1,6 @@
 """Why there was, or was not, a trigger: what rules, conditions and the replay of a record say about a moment."""
 
+import numpy as np
 import pytest
 
 from visualpath.core.conditions import parse_condition
@@ -11,6 +12,7 @@ from visualpath.core.stream_types import ByHand, Tick
 from visualpath.process import witness
 from visualpath.process.explain import explain
 from visualpath.process.record import files_at
+from visualpath.process.replay import Replay
 from visualpath.process.survey import Moment
 from visualpath_protocol.messages import Bound, StreamState
 
@@ -154,13 +156,15 @@ def test_a_cooldown_is_told_with_the_trigger_it_comes_from(live):
 
 
 def test_a_hold_that_waited_for_its_score_is_told(make_scene):
-    scene = make_scene(config="""
+    scene = make_scene(
+        config="""
 streams: {cam1: {source: a.mp4}}
 extractors: {face: {}, text: {}}
 fusion:
   rules:
     - {label: smile, when: face.count >= 1, for: 200ms, score: face.conf, min_score: 0.8}
-""")
+"""
+    )
     scene.live("face", "text")
     for frame_id in range(8):
         scene.obs("text", frame_id)
@@ -171,21 +175,61 @@ fusion:
     )
 
 
-def test_a_moment_before_a_closed_gate_is_told_with_the_gate_and_why(make_scene):
-    scene = make_scene(config="""
+FACE = {"track_id": 0, "x": 0.4, "y": 0.4, "w": 0.2, "h": 0.2, "confidence": 0.9, "yaw": 10.0, "pitch": 0.0}
+V_SIGN = {
+    "track_id": 0, "handedness": "right", "confidence": 0.9, "x": 0.1, "y": 0.1, "w": 0.1, "h": 0.1,
+    "gesture": "v_sign", "score": 0.8, "landmarks": np.zeros((21, 3), np.float32),
+}  # fmt: skip
+
+
+def people(make_scene, *signs, face=FACE):
+    """A scene with a face on 50 frames, and a v-sign on some."""
+    scene = make_scene(
+        config="""
 streams: {cam1: {source: a.mp4}}
 extractors: {face: {}, gesture: {}}
 fusion: {plugin: highlight, config: {triggers: [v-sign]}}
-""")
+"""
+    )
     scene.live("face", "gesture")
-    face = {"track_id": 0, "x": 0.4, "y": 0.4, "w": 0.2, "h": 0.2, "confidence": 0.9, "yaw": 60.0, "pitch": 0.0}
-    for frame_id in range(30):
+    for frame_id in range(50):
         scene.obs("face", frame_id, data=[face])
-        scene.obs("gesture", frame_id, data=[])
+        scene.obs("gesture", frame_id, data=[V_SIGN] if frame_id in signs else [])
+    return scene
+
+
+def test_a_moment_before_a_closed_gate_is_told_with_the_gate_and_why(make_scene):
+    scene = people(make_scene, face={**FACE, "yaw": 60.0})
     assert why(scene, 1000) == (
         "no: it waited for the gate to open; face.|yaw| was 60 (needs <= 25) on frame #20; gesture.v_sign was never "
         "seen (needs > 0); gesture reported without v_sign on #0-#20"
     )
+
+
+def test_a_sign_before_the_gate_has_opened_is_told_with_how_long_all_was_well(make_scene):
+    assert why(people(make_scene, 8, 9), 400) == "no: it waited for the gate to open (all well for 0.400 s of 0.7 s)"
+
+
+def test_a_sign_on_one_frame_is_told_with_what_ended_it(make_scene):
+    assert why(people(make_scene, 20), 1000) == (
+        "no: held for 0.000 s, waiting for frame 2 of 2 in a row, when gesture.v_sign became unknown at 1.000s (last "
+        "seen on frame #20)"
+    )
+
+
+def test_a_sign_in_the_cooldown_is_told_with_the_trigger_it_comes_from(make_scene):
+    scene = people(make_scene, 20, 21, 30, 31)
+    fired = at(scene, 1050).rules[0].fired
+    assert why(scene, 1500) == f"no: cooldown until 3.050s, after {fired} at 1.050s"
+
+
+def test_a_replay_of_a_highlight_gives_the_same_bytes(make_scene):
+    scene = people(make_scene, 20, 21, 30, 31)
+    scene.end()
+    replay = Replay(files_at(scene.folder))
+    assert sum(len(step.outcomes) for step in replay.steps()) > 50
+    assert [each.body for each in replay.decided] == scene.trigs
+    assert len(scene.trigs) == 1
 
 
 def test_a_hold_that_a_value_ended_is_told_with_its_length(live):

@@ -116,6 +116,12 @@ def test_a_pipeline_whose_extractors_do_not_fit_is_refused():
         Pipeline([ScriptedWorker("mood", says("m", id_of), depends=("face",))])
 
 
+def test_a_circle_of_extractors_is_refused():
+    workers = [ScriptedWorker("left", None, depends=("right",)), ScriptedWorker("right", None, depends=("left",))]
+    with pytest.raises(PluginError, match="in a circle: "):
+        Pipeline(workers)
+
+
 RULE = RuleConfig(label="seen", when={"all": ["a.n >= 10", "b.n >= 10"]}, for_ns=Duration(200_000_000))
 
 

@@ -117,6 +117,34 @@ def test_one_that_fails_costs_only_its_own_observations(hub, sink):
     assert drops(sink) == [("fails", "error")]
 
 
+def test_what_depends_on_one_that_fails_is_left_out_for_the_same_reason(hub, sink):
+    class NeedsFails(Builds):
+        name, depends = "needs-fails", ("fails",)
+
+    with ExtractorOrchestrator([NeedsFails, Fails], timeout=LONG_S, hub=hub) as orchestrator:
+        assert orchestrator.extract_all(frame()) == []
+    assert drops(sink) == [("fails", "error"), ("needs-fails", "error")]
+
+
+def test_one_that_cannot_start_closes_those_before_it():
+    closed = []
+
+    class Closes(Quick):
+        def close(self):
+            closed.append(self.name)
+
+    class NeverStarts(Quick):
+        name = "never-starts"
+
+        @classmethod
+        def load_models(cls, config):
+            raise FileNotFoundError("weights")
+
+    with pytest.raises(PluginError, match="weights"):
+        ExtractorOrchestrator([Closes, NeverStarts])
+    assert closed == ["quick"]
+
+
 def test_one_that_is_late_is_left_out_and_traced(hub, sink):
     late = Waits()
     with ExtractorOrchestrator([late, Quick], timeout=0.05, hub=hub) as orchestrator:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,16 @@ def test_an_id_that_has_ended_is_not_given_again(tracker):
     tracker.update([LEFT, RIGHT], 0)
     tracker.update([], MAX_AGE_NS + 1)
     assert tracker.update([RIGHT, LEFT], MAX_AGE_NS + 2) == [2, 3]
+
+
+def test_owners_that_have_gone_are_forgotten(tracker):
+    def size_after(n_boxes):
+        tracker.reset()
+        for i in range(n_boxes):
+            tracker.update([LEFT], i * (MAX_AGE_NS + 1))
+        return len(pickle.dumps(tracker))
+
+    assert size_after(1000) < size_after(10) + 50
 
 
 def test_a_box_far_from_every_track_is_another_owners(tracker):

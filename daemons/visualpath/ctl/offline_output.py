@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 
 from visualbase.extract import ClipExtractor
+from visualpath.core.fusion import GateChange
+from visualpath.core.stream_types import Noted
 from visualpath.ctl.overlay import Overlay
 from visualpath.runtime.config import ClipConfig
 from visualpath.video import Step
@@ -25,8 +27,10 @@ FLOAT32_DIGITS = 7
 class OfflineOutput:
     """Writes as the steps come; no file depends on when or where it is written.
 
+    Until `finish`, the names of the files end in `.part`; so do those of a run that breaks off.
+
     Args:
-        folder: is made.
+        folder: is made; holds none of the files yet.
         overlay: also write the video with what was seen drawn into it.
 
     Raises:
@@ -37,15 +41,25 @@ class OfflineOutput:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._open = ExitStack()
-        self._observations = self._open.enter_context((folder / OBSERVATIONS).open("wb"))
-        self._triggers = self._open.enter_context((folder / TRIGGERS).open("wb"))
+        self._names = [OBSERVATIONS, TRIGGERS]
+        self._observations = self._open.enter_context(self._part(OBSERVATIONS).open("xb"))
+        self._triggers = self._open.enter_context(self._part(TRIGGERS).open("xb"))
+        self._gate = ""
         self._overlay: Overlay | None = None
         self._with_overlay = overlay
 
     def add(self, step: Step, notes: list[str]) -> None:
-        """Take one step; `notes` are lines about the decision, for the overlay."""
+        """Take one step; `notes` are lines about the decision, for the overlay.
+
+        Raises:
+            OSError: the disk is full, or fails.
+        """
         for trigger in step.triggers:
             _write(self._triggers, trigger)
+        for outcome in step.outcomes:
+            if isinstance(outcome, Noted) and isinstance(outcome.note, GateChange):
+                state = "open" if outcome.note.is_open else "closed"
+                self._gate = f"gate {state} since {outcome.t_ns / NS_PER_S:.3f} s: {outcome.note.why}"
         if step.looked is None:
             return
         frame = step.looked.frame
@@ -55,13 +69,23 @@ class OfflineOutput:
                 _write(self._observations, {**line, "signals": each.signals, "data": each.data})
         if self._with_overlay:
             if self._overlay is None:
-                self._overlay = Overlay(self._folder / OVERLAY, (frame.width, frame.height))
+                self._names.append(OVERLAY)
+                self._overlay = Overlay(self._part(OVERLAY), (frame.width, frame.height))
                 self._open.callback(self._overlay.close)
-            self._overlay.add(step.looked, step.triggers, notes)
+            self._overlay.add(step.looked, step.triggers, [*([self._gate] if self._gate else []), *notes])
 
     def close(self) -> None:
         """Write what is left."""
         self._open.close()
+
+    def finish(self) -> None:
+        """Nothing more comes: give the files their names."""
+        self.close()
+        for name in self._names:
+            self._part(name).rename(self._folder / name)
+
+    def _part(self, name: str) -> Path:
+        return self._folder / f"{name}.part"
 
 
 def _write(file: IO[bytes], value: Any) -> None:
@@ -71,11 +95,8 @@ def _write(file: IO[bytes], value: Any) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype == np.float32:
-            return (
-                [float(f"{number:.{FLOAT32_DIGITS}g}") for number in value]
-                if value.ndim == 1
-                else [*map(_plain, value)]
-            )
+            digits = [float(f"{number:.{FLOAT32_DIGITS}g}") for number in value.ravel().tolist()]
+            return np.array(digits).reshape(value.shape).tolist()
         return value.tolist()
     return str(value)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 from visualpath.core.errors import PluginError
 from visualpath.ctl.plugin_venvs import registered
@@ -14,6 +16,7 @@ from visualpath.process.subprocess_worker import VenvWorker
 from visualpath.process.worker import BaseWorker
 from visualpath.runtime.config import Config
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FRAME_TIMEOUT_S = 60.0
@@ -31,8 +34,7 @@ def start_workers(names: Sequence[str], config: Config | None, venvs_dir: Path) 
     """
     if config is not None:
         use_models_dir(config.models_dir)
-    with ThreadPoolExecutor(len(names)) as pool:
-        starting = [pool.submit(_start, name, config, venvs_dir) for name in names]
+    starting = [_in_background(_start, name, config, venvs_dir) for name in names]
     started = [each.result() for each in starting if each.exception() is None]
     for each in starting:
         if each.exception() is not None:
@@ -46,6 +48,20 @@ def close_all(workers: Sequence[BaseWorker]) -> None:
     with ThreadPoolExecutor(max(1, len(workers))) as pool:
         for worker in workers:
             pool.submit(worker.close)
+
+
+def _in_background(function: Callable[..., T], *args: Any) -> Future[T]:
+    """In a thread that Ctrl-C need not wait for, as it must for those of a pool."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function(*args))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _start(name: str, config: Config | None, venvs_dir: Path) -> BaseWorker:

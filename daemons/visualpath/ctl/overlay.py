@@ -30,10 +30,14 @@ SHOWN_NS = 1_500_000_000
 LABELS = ("track_id", "role", "gesture", "handedness", "confidence", "score", "yaw", "pitch", "smile")
 """What of a box is written beside it, if it has it."""
 POINTS = ("landmarks", "keypoints")
+READABLE = 640
+"""Pixels of the longer side, at least: what is written would hide a smaller picture."""
+_FAR = 100.0
+"""In pictures."""
 
 
 class Overlay:
-    """Writes the video: H.264, each picture at its time, as large as the first.
+    """Writes the video: H.264, each picture at its time, as large as the first, or a multiple where that is small.
 
     Args:
         path: of the MP4.
@@ -44,8 +48,9 @@ class Overlay:
     """
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
-        self._size = size[0] - size[0] % 2, size[1] - size[1] % 2
-        self._font_size = max(11, size[1] // 45)
+        times = max(1, -(-READABLE // max(size)))
+        self._size = max(2, size[0] // 2 * 2 * times), max(2, size[1] // 2 * 2 * times)
+        self._font_size = max(11, self._size[1] // 45)
         self._font = ImageFont.load_default(self._font_size)
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
         self._stream = self._container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "23"})
@@ -91,11 +96,10 @@ class Overlay:
                 points = each.get(name)
                 if isinstance(points, np.ndarray) and points.ndim == 2 and points.shape[1] >= 2:
                     radius = 0 if len(points) > 100 else 2
-                    for x, y in (points[:, :2] * (width, height)).tolist():
+                    for x, y in (points[_drawable(points[:, :2]), :2] * (width, height)).tolist():
                         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-            if all(isinstance(each.get(key), (int, float)) for key in "xywh"):
-                left, top = each["x"] * width, each["y"] * height
-                right, bottom = left + each["w"] * width, top + each["h"] * height
+            if (box := _box(each)) is not None:
+                left, top, right, bottom = (box * (width, height)).ravel().tolist()
                 draw.rectangle((left, top, right, bottom), outline=colour, width=2)
                 self._write(draw, (left + 2, bottom + 2), [_label(each)], colour)
 
@@ -129,6 +133,20 @@ class Overlay:
 def _mappings(data: Any) -> Iterator[Mapping[str, Any]]:
     items = data if isinstance(data, (list, tuple)) else [data]
     return (item for item in items if isinstance(item, Mapping))
+
+
+def _box(each: Mapping[str, Any]) -> np.ndarray[Any, Any] | None:
+    """Its left top and right bottom corner in fractions of the picture; None: it is no box that can be drawn."""
+    if not all(isinstance(each.get(key), (int, float)) for key in "xywh"):
+        return None
+    corners = np.array([[each["x"], each["y"]], [each["x"] + each["w"], each["y"] + each["h"]]], float)
+    return np.sort(corners, axis=0) if _drawable(corners).all() else None
+
+
+def _drawable(points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which of the points are in the picture, or not so far from it that nobody could draw to there."""
+    near: np.ndarray[Any, Any] = (np.abs(points) < _FAR).all(axis=1)  # not so for what is no number, too
+    return near
 
 
 def _label(each: Mapping[str, Any]) -> str:

@@ -98,7 +98,10 @@ def packed(message: Message, picture: bytes | memoryview = b"") -> list[memoryvi
 
 
 class Channel:
-    """One end of the socket pair. On a socket that does not block, what cannot be sent yet waits here."""
+    """One end of the socket pair. On a socket that does not block, what cannot be sent yet waits here.
+
+    That the other side has gone is told by `receive`, once all is read that it said before.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -111,11 +114,7 @@ class Channel:
         return bool(self._out)
 
     def send(self, parts: Iterable[memoryview] = ()) -> None:
-        """Send what `packed` gave, and what still waits, as far as the socket takes it.
-
-        Raises:
-            ChannelClosed: nobody is there to take it.
-        """
+        """Send what `packed` gave, and what still waits, as far as the socket takes it."""
         self._out.extend(part for part in parts if part)
         try:
             while self._out:
@@ -125,8 +124,8 @@ class Channel:
                     self._out.popleft()
         except BlockingIOError:
             return
-        except OSError as error:
-            raise ChannelClosed(f"the other side has gone: {error.strerror}") from error
+        except (BrokenPipeError, ConnectionResetError):
+            self._out.clear()
 
     def receive(self) -> tuple[bytes, bytearray] | None:
         """The next message and its picture (empty if there is none); None: it is not whole yet.
@@ -160,7 +159,7 @@ class _Incoming:
             self._parts.append(self._part)
             if len(self._parts) == 1:
                 self._lengths = _LENGTHS.unpack(self._part)
-                if self._lengths > (BODY_MAX, PICTURE_MAX) or self._lengths[1] > PICTURE_MAX:
+                if self._lengths[0] > BODY_MAX or self._lengths[1] > PICTURE_MAX:
                     raise ChannelClosed(f"the other side announces {self._lengths} bytes: that is nonsense")
             if len(self._parts) == 3:
                 _, body, picture = self._parts

@@ -54,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     # An inference that hangs would outlive a parent that is killed.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     with socket.socket(fileno=args.fd) as sock:
+        if _parent_has_gone(sock):
+            return 0
         try:
             worker = InlineWorker(find(args.extractor), json.loads(args.config), args.source)
         except PluginError as error:
@@ -62,6 +64,14 @@ def main(argv: list[str] | None = None) -> int:
         with worker, suppress(ChannelClosed):
             serve(Channel(sock), worker)
     return 0
+
+
+def _parent_has_gone(sock: socket.socket) -> bool:
+    """Whether it went before the kernel knew that this process ends with it."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
 
 
 def find(name: str) -> type[BaseExtractor]:
@@ -90,19 +100,19 @@ def serve(parent: Channel, worker: InlineWorker) -> None:
     while (received := parent.receive()) is not None:
         work, picture = FROM_PARENT.decode(received[0]), received[1]
         seen = {source: observed(said, source, work.frame_id, work.t_ns) for source, said in work.seen.items()}
-        parent.send(packed(answer(work.number, worker.process(frame_of(work, picture), seen))))
+        parent.send(answer(work.number, worker.process(frame_of(work, picture), seen)))
 
 
-def answer(number: int, result: WorkerResult) -> Done | Failed:
-    """A result in its wire form; what cannot be sent is an error, with the reason."""
+def answer(number: int, result: WorkerResult) -> list[memoryview]:
+    """A result as the bytes that go to the parent; what cannot be sent is an error, with the reason."""
     error = result.error
     if error is None:
         try:
-            packed: Any = pack(bodies(result.observations), list[ObservationBody])
-            return Done(number=number, observations=packed, timing_ms=result.timing_ms)
+            said: Any = pack(bodies(result.observations), list[ObservationBody])
+            return packed(Done(number=number, observations=said, timing_ms=result.timing_ms))
         except Exception as reason:
             error = f"data cannot be sent: {told(reason)}"
-    return Failed(number=number, error=error, timing_ms=result.timing_ms)
+    return packed(Failed(number=number, error=error, timing_ms=result.timing_ms))
 
 
 def frame_of(work: Work, picture: bytearray) -> AnyFrame:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from visualbase.frame import Frame
 from visualpath.core.errors import PluginError
@@ -17,7 +22,7 @@ from visualpath.core.extractor import BaseExtractor
 from visualpath.process.channel import Channel, Work, bodies, packed
 from visualpath.process.mailbox import Seen
 from visualpath.process.output import OutputDrain
-from visualpath.process.view import AnyFrame
+from visualpath.process.view import AnyFrame, check_pixels
 
 STOP_PATIENCE_S = 2.0
 """How long a child may take to close its models."""
@@ -25,7 +30,7 @@ LAST_WORDS_S = 1.0
 
 
 class ChildProcess:
-    """One child, running.
+    """One child, running, in a session of its own: Ctrl-C is for its parent, and what it starts can be ended with it.
 
     Args:
         command: from `child_command`.
@@ -52,7 +57,8 @@ class ChildProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                    env={**os.environ, "PYTHONUNBUFFERED": "1", **_import_path(command[0])},
+                    start_new_session=True,
                 )
             except OSError as error:
                 self.sock.close()
@@ -72,26 +78,45 @@ class ChildProcess:
         Args:
             orderly: let it close its models first; else, or if that takes too long, it is killed.
         """
-        self.sock.close()  # which tells it to end
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)  # which tells it to end, also if a fork of this process has the socket
+        self.sock.close()
         if orderly:
-            try:
-                self._process.wait(STOP_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        else:
-            self._process.kill()
-        self._process.wait()
+            self._ends_within(STOP_PATIENCE_S)
+        self._kill()
+        self._output.last_words(LAST_WORDS_S)
         os.close(self.pidfd)
 
     def obituary(self) -> str:
         """How it ended, and what it said last; for a child that has ended or is about to."""
-        try:
-            code = self._process.wait(LAST_WORDS_S)
-        except subprocess.TimeoutExpired:
+        if not self._ends_within(LAST_WORDS_S):
             return "its process closed the connection"
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        code = self._kill()
+        how = f"killed by {_signal_name(-code)}" if code < 0 else f"exit status {code}"
         words = self._output.last_words(LAST_WORDS_S)
         return f"its process ended: {how}" + (f"; it said last:\n{words}" if words else "")
+
+    def _ends_within(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def _kill(self) -> int:
+        """Kill it, if it has not ended, and all that it has started; its exit code."""
+        if self._process.returncode is None:  # until then no other process can have its number
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
+        return self._process.wait()
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def _import_path(python: str) -> dict[str, str]:
+    """A child by the same Python imports what this process can, wherever that found it."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} if python == sys.executable else {}
 
 
 def child_command(
@@ -124,7 +149,10 @@ def work_parts(number: int, frame: AnyFrame, seen: Seen) -> list[memoryview]:
 
     Raises:
         TypeError: something in it has no form on the wire.
+        ValueError: the pixels are none.
     """
+    if isinstance(frame, Frame):
+        check_pixels(frame.data)
     work = Work(
         number=number,
         kind="pixels" if isinstance(frame, Frame) else "jpeg",
@@ -138,5 +166,5 @@ def work_parts(number: int, frame: AnyFrame, seen: Seen) -> list[memoryview]:
         height=frame.height,
         seen={source: bodies(observations) for source, observations in seen.items()},
     )
-    picture = frame.data.data.cast("B") if isinstance(frame, Frame) else frame.jpeg
+    picture = np.ascontiguousarray(frame.data).data.cast("B") if isinstance(frame, Frame) else frame.jpeg
     return packed(work, picture)

@@ -47,15 +47,13 @@ def setup_of(config: Config, stream: str) -> StreamSetup:
 
 
 def check_fusion(config: Config) -> None:
-    """Whether the decision can be made as visualpath.yaml says; rules were checked when it was read.
+    """Whether the decision can be made as visualpath.yaml says; each rule was checked when it was read.
 
     Raises:
         PluginError: the plug-in is not in this venv, cannot be imported or cannot start.
         ConfigError: its configuration is wrong, or an extractor that it needs is lacking; with file, line and key.
     """
     plugin = config.fusion.plugin
-    if plugin == "rules":
-        return
     kind = load_fusion(plugin)
     groups = {extractor.group for extractor in config.extractors.values()}
     source = YamlSource(config.path)

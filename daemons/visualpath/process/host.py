@@ -165,22 +165,27 @@ class ExtractorHost:
     def _complete(self, observation: Observation[Any], frame: Frame) -> Observation[Any]:
         if not isinstance(observation, Observation):
             raise ExtractionError(f"extract() returned {type(observation).__name__}, not Observation")
-        observation.source = self.source
-        observation.frame_id = frame.frame_id
-        observation.t_ns = frame.t_ns
         try:
-            observation.signals = {name: float(value) for name, value in observation.signals.items()}
+            signals = {name: float(value) for name, value in observation.signals.items()}
         except Exception as error:
             raise ExtractionError(f"signals must be numbers by name: {told(error)}") from error
-        _check_names("signals must be numbers", observation.signals)
-        for name, value in observation.signals.items():
+        _check_names("signals must be numbers", signals)
+        for name, value in signals.items():
             if not math.isfinite(value):
                 raise ExtractionError(f"signal {name!r} is {value}; signals must be finite")
         if not isinstance(observation.metadata, Mapping):
             raise ExtractionError(f"metadata must be values by name, not {type(observation.metadata).__name__}")
         _check_names("metadata must be values", observation.metadata)
-        observation.metadata = dict(observation.metadata)
-        return observation
+        # Another object: an extractor may return the same one for several frames.
+        return Observation(
+            source=self.source,
+            frame_id=frame.frame_id,
+            t_ns=frame.t_ns,
+            signals=signals,
+            data=observation.data,
+            metadata=dict(observation.metadata),
+            timing=observation.timing,
+        )
 
 
 def _check_names(what: str, names: Iterable[object]) -> None:

@@ -41,8 +41,8 @@ class WorkerLauncher:
             source: the name that its observations carry; None: the class's own.
             timeout_s: how long a frame may take in a process of its own.
             start_timeout_s: how long that process may take to start.
-            fallback: where no process can be started, work in the caller's thread, and log that; it is not isolated
-                then. False: raise.
+            fallback: where its process cannot be started or does not get ready, work in the caller's thread, and log
+                that; it is not isolated then, and what crashed or hung that process may do so here. False: raise.
 
         Raises:
             PluginError: it cannot start.

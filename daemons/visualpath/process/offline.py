@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 
 from visualpath.core.errors import PluginError
 from visualpath.core.stream_fusion import StreamFusion
@@ -49,7 +50,7 @@ class Pipeline:
         workers: one for each source.
 
     Raises:
-        PluginError: two have one name, or one depends on another that is not there.
+        PluginError: two have one name, one depends on another that is not there, or they do in a circle.
     """
 
     def __init__(self, workers: Sequence[BaseWorker]) -> None:
@@ -59,6 +60,10 @@ class Pipeline:
         for worker in workers:
             if lacking := set(worker.depends) - self._workers.keys():
                 raise PluginError(f"extractor {worker.source!r} needs {', '.join(sorted(lacking))}: give it too")
+        try:
+            TopologicalSorter({worker.source: worker.depends for worker in workers}).prepare()
+        except CycleError as error:
+            raise PluginError(f"extractors depend on each other in a circle: {' -> '.join(error.args[1])}") from None
 
     def look(self, frames: Iterable[JpegFrame]) -> Iterator[Looked]:
         """Each frame with all results, in the order of the frames; a worker that fails has an `error` in its place."""
@@ -105,25 +110,25 @@ class Decision:
     Args:
         fusion: of the stream.
         sources: the extractors, which all report each frame.
-        group_of: the name by which rules know a source.
+        epoch: that its triggers carry; above 0.
+        fps: nominal frames per second; 0.0: not known.
     """
 
-    def __init__(self, fusion: StreamFusion, sources: Iterable[str], epoch: int = 0) -> None:
+    def __init__(self, fusion: StreamFusion, sources: Iterable[str], epoch: int = 1, fps: float = 0.0) -> None:
         self._fusion = fusion
         self._epoch = epoch
         self._now = 0
-        self._feed(StreamState(stream=fusion.stream, epoch=epoch, state="live"))
+        self._begun = self._feed(StreamState(stream=fusion.stream, epoch=epoch, state="live", fps=fps))
         for source in sources:
             self._feed(Ping(source=source, instance=INSTANCE, streams=[fusion.stream], state="ready"))
 
     def decide(self, looked: Looked) -> list[Outcome]:
         """What follows from one frame: an aligned set, triggers, and whatever else `StreamFusion` tells."""
         self._now = max(self._now, looked.frame.t_ns)
-        return [
-            outcome
-            for source, result in looked.results.items()
-            for outcome in self._feed(self._said(source, looked.frame, result))
-        ]
+        outcomes, self._begun = self._begun, []
+        for source, result in looked.results.items():
+            outcomes += self._feed(self._said(source, looked.frame, result))
+        return outcomes
 
     def close(self) -> list[Outcome]:
         """The stream has ended: let everything that waits leave."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 from types import TracebackType
 from typing import Any
 
@@ -29,7 +30,7 @@ class ExtractorOrchestrator:
 
     A frame whose time is over is given up for the extractors that are late, and one that is still at an earlier frame
     passes over this one; both are traced, as `frame_drop` of reason `timeout` or `backpressure`. An extractor that
-    fails costs its own observations (`error`), never those of the others.
+    fails costs its own observations (`error`) and, for the same reason, those of the ones that depend on it.
 
     Args:
         extractors: classes, or objects; an object serves one stream.
@@ -50,13 +51,16 @@ class ExtractorOrchestrator:
     ) -> None:
         self.timeout = timeout
         self._hub = hub if hub is not None else ObservabilityHub.get_instance()
-        self._members = [_Member(extractor) for extractor in in_order(extractors)]
+        with ExitStack() as opened:  # one that cannot start closes those before it
+            self._members = [opened.enter_context(closing(_Member(each))) for each in in_order(extractors)]
+            opened.pop_all()
         self._pool = ThreadPoolExecutor(max_workers, thread_name_prefix="extract")
 
     def extract_all(self, frame: AnyFrame) -> list[Observation[Any]]:
         """All observations that are there in time, in the order of the extractors; blocks for `timeout` at most."""
         started = time.perf_counter()
         found: dict[str, list[Observation[Any]]] = {}
+        lost: dict[str, tuple[str, str]] = {}
         waiting, running = list(self._members), dict[Future[list[Observation[Any]]], _Member]()
         while waiting or running:
             for member in [each for each in waiting if set(each.depends) <= found.keys()]:
@@ -64,7 +68,7 @@ class ExtractorOrchestrator:
                 if member.take():
                     running[self._pool.submit(member.work, frame, dict(found))] = member
                 else:
-                    self._drop(frame, member, "backpressure", "it is at an earlier frame")
+                    lost[member.name] = "backpressure", "it is at an earlier frame"
             left_s = self.timeout - (time.perf_counter() - started)
             done, _ = wait(running, max(0.0, left_s), FIRST_COMPLETED)
             for future in done:
@@ -73,23 +77,24 @@ class ExtractorOrchestrator:
                     found[member.name] = future.result()
                 except (ExtractionError, DamagedJpeg, ValueError) as error:
                     log.warning("extractor %s failed on frame #%d: %s", member.name, frame.frame_id, error)
-                    self._drop(frame, member, "error", str(error))
+                    lost[member.name] = "error", str(error)
             if not done:
                 break
         for future, member in running.items():
             if future.cancel():
                 member.let_go()
-            self._drop(frame, member, "timeout", f"not there after {self.timeout:g} s")
+            lost[member.name] = "timeout", f"not there after {self.timeout:g} s"
         for member in waiting:
-            self._drop(frame, member, "timeout", "what it depends on was not there")
-        self._trace(frame, (time.perf_counter() - started) * 1e3)
+            lacking = next(name for name in member.depends if name not in found)
+            lost[member.name] = lost[lacking][0], f"there is nothing of {lacking}"
+        self._trace(frame, lost, (time.perf_counter() - started) * 1e3)
         return [observation for member in self._members for observation in found.get(member.name, ())]
 
     def close(self) -> None:
         """End: waits for extractors that are still at work."""
         self._pool.shutdown()
         for member in self._members:
-            member.host.close()
+            member.close()
 
     def __enter__(self) -> ExtractorOrchestrator:
         return self
@@ -99,18 +104,17 @@ class ExtractorOrchestrator:
     ) -> None:
         self.close()
 
-    def _drop(self, frame: AnyFrame, member: _Member, reason: str, detail: str) -> None:
-        self._hub.emit(
-            FrameDropRecord(
-                frame_id=frame.frame_id,
-                dropped_frame_ids=(frame.frame_id,),
-                reason=reason,
-                component=member.name,
-                detail=detail,
+    def _trace(self, frame: AnyFrame, lost: Mapping[str, tuple[str, str]], took_ms: float) -> None:
+        for name, (reason, detail) in lost.items():
+            self._hub.emit(
+                FrameDropRecord(
+                    frame_id=frame.frame_id,
+                    dropped_frame_ids=(frame.frame_id,),
+                    reason=reason,
+                    component=name,
+                    detail=detail,
+                )
             )
-        )
-
-    def _trace(self, frame: AnyFrame, took_ms: float) -> None:
         if self._hub.enabled(TimingRecord.level):
             self._hub.emit(TimingRecord(frame_id=frame.frame_id, component="extract_all", processing_ms=took_ms))
 
@@ -133,6 +137,9 @@ class _Member:
 
     def let_go(self) -> None:
         self._at_work.release()
+
+    def close(self) -> None:
+        self.host.close()
 
     def work(self, frame: AnyFrame, found: dict[str, list[Observation[Any]]]) -> list[Observation[Any]]:
         """In a thread, once taken."""

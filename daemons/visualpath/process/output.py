@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
+from collections import deque
 from typing import IO
 
 log = logging.getLogger(__name__)
@@ -12,6 +14,7 @@ log = logging.getLogger(__name__)
 LINES_PER_S = 20
 LINE_BYTES = 1000
 KEPT_LINES = 5
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class OutputDrain:
@@ -20,16 +23,12 @@ class OutputDrain:
     Args:
         pipe: the reading end; it is closed at the end.
         name: of the child, for the log.
-
-    Attributes:
-        dropped_bytes: what was read and not logged, because it was too much or a line too long.
     """
 
     def __init__(self, pipe: IO[bytes], name: str) -> None:
-        self.dropped_bytes = 0
         self._pipe = pipe
         self._name = name
-        self._told: list[str] = []
+        self._last: deque[bytes] = deque(maxlen=KEPT_LINES)
         self._second = 0
         self._lines = 0
         self._unreported = 0
@@ -37,9 +36,9 @@ class OutputDrain:
         self._thread.start()
 
     def last_words(self, timeout_s: float) -> str:
-        """The last lines of a child that has ended; "" if it printed none."""
+        """The last lines of a child that has ended; "" if it printed none. Waits for them no longer than that."""
         self._thread.join(timeout_s)
-        return "\n".join(self._told[-KEPT_LINES:])
+        return "\n".join(map(_text, tuple(self._last)))
 
     def _run(self) -> None:
         with self._pipe:
@@ -52,17 +51,21 @@ class OutputDrain:
         if second != self._second:
             self._report()
             self._second, self._lines = second, 0
-        text = line.decode(errors="replace").rstrip()
-        if text:
-            self._told = [*self._told[-KEPT_LINES:], text]
+        if not line.strip():
+            return
+        self._last.append(line)
         self._lines += 1
         if self._lines > LINES_PER_S:
-            self.dropped_bytes += len(line)
             self._unreported += len(line)
-        elif text:
-            log.info("%s: %s", self._name, text)
+        else:
+            log.info("%s: %s", self._name, _text(line))
 
     def _report(self) -> None:
         if self._unreported:
             log.warning("%s prints too much: %d bytes more in a second are not logged", self._name, self._unreported)
             self._unreported = 0
+
+
+def _text(line: bytes) -> str:
+    """A line as a log takes it: no colours, no cursor that goes back."""
+    return _CONTROL.sub(" ", line.decode(errors="replace").rstrip())

@@ -32,7 +32,7 @@ from visualpath.process.mailbox import Seen
 from visualpath.process.view import AnyFrame
 from visualpath.process.work_queue import Task, WorkQueue
 from visualpath.process.worker import BaseWorker, WorkerResult, closed, found
-from visualpath_protocol.errors import ProtocolError
+from visualpath_protocol.errors import MalformedMessage, ProtocolError
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,6 @@ class ProcessWorker(BaseWorker):
         return self._depends
 
     def process_async(self, frame: AnyFrame, seen: Seen | None = None) -> Future[WorkerResult]:
-        """As in `BaseWorker`; blocks while `work_queue.WAITING_MAX` frames wait."""
         return self._queue.put(frame, seen or {})
 
     def close(self) -> None:
@@ -127,11 +126,12 @@ class ProcessWorker(BaseWorker):
         except PluginError as error:
             return False, str(error)
         life = _Life(child, self._queue, self._hello, self.source)
+        why = "a defect of the worker itself"
         try:
             why = life.run(self.start_timeout_s, self.timeout_s)
         finally:
             child.end(orderly=self._queue.ended)
-        life.hand_back(why)
+            life.hand_back(why)
         return life.answered, why
 
 
@@ -181,19 +181,19 @@ class _Life:
             for each in (self._child.pidfd, self._queue.woken, self._child.sock):
                 selector.register(each, selectors.EVENT_READ)
             while not self._queue.ended:
+                self._send_ahead()
+                write = selectors.EVENT_WRITE if self._child.channel.waiting else 0
+                selector.modify(self._child.sock, selectors.EVENT_READ | write)
                 patience_s = timeout_s if self._ready else start_timeout_s
                 idle = self._ready and not self._sent
-                left_s = None if idle else self._since + patience_s - time.monotonic()
-                if left_s is not None and left_s <= 0:
+                left_s = None if idle else max(0.0, self._since + patience_s - time.monotonic())
+                events = selector.select(left_s)
+                if not events:
                     self._too_long = True
                     return f"no answer after {patience_s:g} s" if self._ready else f"not ready after {patience_s:g} s"
+                if any(key.fileobj is self._queue.woken for key, _ in events):
+                    self._queue.sleep_again()
                 try:
-                    self._send_ahead()
-                    write = selectors.EVENT_WRITE if self._child.channel.waiting else 0
-                    selector.modify(self._child.sock, selectors.EVENT_READ | write)
-                    events = selector.select(None if idle and not self._sent else left_s)
-                    if any(key.fileobj is self._queue.woken for key, _ in events):
-                        self._queue.sleep_again()
                     self._hear()
                 except _CannotStart as refused:
                     return str(refused)
@@ -231,8 +231,9 @@ class _Life:
             if not self._hello.done():
                 self._hello.set_result(said)
             return
+        if not self._sent or self._sent[0].number != said.number:
+            raise MalformedMessage(f"an answer to request {said.number}, which is not the one it is at")
         task = self._sent.popleft()
-        assert task.number == said.number, "a child answers in order"
         self.answered = True
         task.future.set_result(self._result(said, task.frame))
 

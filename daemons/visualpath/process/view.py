@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from visualbase import jpeg
 from visualbase.frame import Frame
@@ -54,6 +56,7 @@ def seen_as(frame: AnyFrame, view: View) -> Frame:
         ValueError: the pixels are no uint8 of shape (height, width, 3) or (height, width, 1).
     """
     if isinstance(frame, Frame):
+        check_pixels(frame.data)
         if _fits(frame, view):
             return frame
         frame = _encoded(frame)
@@ -68,6 +71,18 @@ def seen_as(frame: AnyFrame, view: View) -> Frame:
         width=frame.width,
         height=frame.height,
     )
+
+
+def check_pixels(data: np.ndarray[Any, Any]) -> None:
+    """Whether pixels are some.
+
+    Raises:
+        ValueError: they are no uint8 of shape (height, width, 3) or (height, width, 1).
+    """
+    if data.dtype != np.uint8 or data.ndim != 3 or data.shape[2] not in (1, 3) or not data.size:
+        raise ValueError(
+            f"pixels are uint8 of shape (height, width, 3) or (height, width, 1), not {data.dtype} of {data.shape}"
+        )
 
 
 def _fits(frame: Frame, view: View) -> bool:

@@ -10,10 +10,7 @@ from dataclasses import dataclass, field
 
 from visualpath.process.mailbox import Seen
 from visualpath.process.view import AnyFrame
-from visualpath.process.worker import WorkerResult
-
-WAITING_MAX = 64
-"""Frames that wait for one worker; then who gives it more is held up."""
+from visualpath.process.worker import WAITING_MAX, WorkerResult
 
 
 @dataclass(slots=True)
@@ -57,6 +54,7 @@ class WorkQueue:
         with self._changed:
             self._changed.wait_for(lambda: len(self._waiting) < WAITING_MAX or self.ended)
             task = Task(self._numbers, frame, seen)
+            task.future.set_running_or_notify_cancel()  # so that nobody cancels it: the child may be at it
             self._numbers += 1
             if self._refusal is not None:
                 task.future.set_result(self._refusal)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,8 @@ from visualpath_protocol.codec import fit_text
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+WAITING_MAX = 64
+"""Frames that wait for one worker; then who gives it more is held up."""
 TRACEBACK_CALLS = 20
 TRACEBACK_CHARACTERS = 8000
 """Of a plug-in's traceback that are kept: its innermost calls, its end."""
@@ -48,8 +52,9 @@ class WorkerResult:
 class BaseWorker(ABC):
     """Runs one extractor. Frames are worked on in the order in which they are given.
 
-    An extractor that fails on a frame costs that frame: its result has an `error`. No call blocks for ever, and none
-    raises for what an extractor does.
+    An extractor that fails on a frame costs that frame: its result has an `error`. No call raises for what an
+    extractor does; and where the extractor has a process of its own, none blocks for ever. A worker belongs to the
+    process that made it, not to forks of that.
 
     Attributes:
         source: the name that its observations carry.
@@ -65,6 +70,8 @@ class BaseWorker(ABC):
     @abstractmethod
     def process_async(self, frame: AnyFrame, seen: Seen | None = None) -> Future[WorkerResult]:
         """Give it a frame and go on; the future never fails, and is done when the frame's turn is over.
+
+        Blocks while `WAITING_MAX` frames wait. The frame must not be changed any more.
 
         Args:
             seen: what the extractors that it depends on saw on this frame.
@@ -165,6 +172,7 @@ class ThreadWorker(BaseWorker):
         self, extractor: type[BaseExtractor], config: Mapping[str, Any] | None = None, source: str | None = None
     ) -> None:
         self.source = source or extractor.name
+        self._room = threading.Semaphore(WAITING_MAX)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"worker-{self.source}")
         try:
             # There and nowhere else: some models belong to the thread that loads them.
@@ -172,25 +180,32 @@ class ThreadWorker(BaseWorker):
         except BaseException:
             self._pool.shutdown()
             raise
-        self._closed = False
 
     @property
     def depends(self) -> tuple[str, ...]:
         return self._inline.depends
 
     def process_async(self, frame: AnyFrame, seen: Seen | None = None) -> Future[WorkerResult]:
-        if not self._closed:
-            return self._pool.submit(self._inline.process, frame, seen)
-        future: Future[WorkerResult] = Future()
-        future.set_result(closed(self.source))
+        self._room.acquire()
+        try:
+            future = self._pool.submit(self._process, frame, seen)
+        except RuntimeError:  # it is closed
+            future = Future()
+            future.set_result(closed(self.source))
+        future.add_done_callback(lambda _: self._room.release())
         return future
 
+    def _process(self, frame: AnyFrame, seen: Seen | None) -> WorkerResult:
+        try:
+            return self._inline.process(frame, seen)
+        except SystemExit as error:
+            return WorkerResult(error=f"the extractor wants the program to end: {error.code!r:.200}")
+
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._inline.refuse()
+        self._inline.refuse()
+        with suppress(RuntimeError):  # it is closed
             self._pool.submit(self._inline.close)
-            self._pool.shutdown()
+        self._pool.shutdown()
 
 
 def with_traceback(error: Exception) -> str:
@@ -198,7 +213,7 @@ def with_traceback(error: Exception) -> str:
     if error.__cause__ is None:
         return fit_text(str(error))
     trace = "".join(traceback.format_exception(error.__cause__, limit=-TRACEBACK_CALLS)).rstrip()
-    return f"{fit_text(str(error))}\n{trace[-TRACEBACK_CHARACTERS:]}"
+    return f"{fit_text(str(error))}\n{trace[-TRACEBACK_CHARACTERS:].encode(errors='replace').decode()}"
 
 
 def found(observations: list[Observation[Any]], timing_ms: float) -> WorkerResult:

@@ -3,9 +3,9 @@
 The limits are taken from the hand's anatomy, not fitted: a middle finger's three bones are about 45, 27 and 18 mm long
 and its knuckle is about 95 mm from the wrist (B. Buchholz et al., "Anthropometric data for describing the kinematics
 of the human hand", Ergonomics 35, 1992), so each measure can be computed for a finger that is straight, hooked or
-folded. What the thumb has to do, where anatomy leaves room, was then chosen on the labelled pictures that there are: 13
-stills, a thumb (in six encodings), a hand that spells. That is few, and nobody shows a v_sign there or holds up an open
-palm: expect failures where nobody has looked.
+folded. What anatomy leaves open (which way the hand is turned, how far the thumb sticks out) was then chosen on the
+labelled pictures that there are: 13 stills, a thumb (in six encodings), a hand that spells; and on hands that hang in
+sight. That is few, and nobody shows a v_sign there: expect failures where nobody has looked.
 
 Each condition of a gesture has a degree of truth, 0 to 1, that is 0.5 at its limit; the gesture's score is the least.
 """
@@ -42,11 +42,15 @@ more, beside the hand 1.1, over the fingers or across the palm 0.6 to 0.9."""
 APART_DEGREES = (4.0, 20.0)
 """Between index and middle finger: together 0 to 8, a V 20 to 45."""
 UPRIGHT_DEGREES = (75.0, 45.0)
-"""Between a hand and the picture's vertical; more than 60: sideways. No hand is plumb: forearms slant."""
+"""Between a hand, wrist to middle finger's tip, and upwards; more than 60: sideways. Forearms slant: none is plumb."""
+HANGING_DEGREES = (105.0, 75.0)
+"""Between a palm, wrist to middle finger's knuckle, and upwards: it rises, or hangs. A `call` reaches 83 there; hands
+that hang beside the body or reach down for something, whose fingers the model guesses, 92 to 150."""
 STICKS_OUT = (0.1, 0.5)
 """How far the thumb's tip is above (below) all else of the hand, in palms (wrist to the middle finger's knuckle): its
-last two bones are 0.6 long, and the index finger's knuckle lies a little above where they begin. The thumb of a fist,
-or of a hand that hangs down, is not, which tells these where the thumb's depth is only guessed."""
+last two bones are 0.6 long, and the index finger's knuckle lies a little above where they begin. So the fist has to lie
+on its side, as where people mean it (44 to 93 degrees from upwards): beside one that stands upright the thumb ends
+where the knuckles do (up to 0.13), however far towards the camera the model guesses its tip."""
 
 PATTERNS: Mapping[GestureName, tuple[bool | None, ...]] = {
     "v_sign": (False, True, True, False, False),
@@ -76,17 +80,21 @@ def recognise(points: Array) -> Shown:
         points: shape (21, 3): MediaPipe's hand points in one unit for all axes, x to the picture's right, y down.
     """
     fingers, palm = stretched(points), distance(points[WRIST], points[FINGERS[1][0]])
-    raised = upright(points[FINGERS[1][3]] - points[WRIST])
-    more = {
-        "v_sign": apart(points),
-        "thumbs_up": sticks_out(-points[:, 1] / palm),
-        "thumbs_down": sticks_out(points[:, 1] / palm),
-        "open_palm": raised,  # a hand that rests on something is as flat and open
-        "four": raised,
+    upright = rises(points[FINGERS[1][3]] - points[WRIST], UPRIGHT_DEGREES)
+    hangs_not = rises(points[FINGERS[1][0]] - points[WRIST], HANGING_DEGREES)
+    fist = closed(points)
+    more: dict[GestureName, float] = {
+        "v_sign": min(apart(points), hangs_not),
+        "thumbs_up": min(sticks_out(-points[:, 1] / palm), fist),
+        "thumbs_down": min(sticks_out(points[:, 1] / palm), fist),
+        "open_palm": upright,  # a hand that rests on something is as flat and open
+        "fist": fist,
+        "pointing": hangs_not,
+        "call": hangs_not,
+        "rock": hangs_not,
+        "four": upright,
     }
-    scores = {
-        gesture: min(more.get(gesture, 1.0), *agreement(fingers, pattern)) for gesture, pattern in PATTERNS.items()
-    }
+    scores = {gesture: min(more[gesture], *agreement(fingers, pattern)) for gesture, pattern in PATTERNS.items()}
     best = max(scores, key=lambda gesture: scores[gesture])
     return Shown(best, scores[best]) if scores[best] >= SHOWN else Shown("none", 0.0)
 
@@ -102,13 +110,25 @@ def stretched(points: Array) -> tuple[float, ...]:
     little = points[FINGERS[3][0]]
     degrees = [ramp(distance(little, points[THUMB[3]]) / distance(little, points[THUMB[1]]), *THUMB_OUT)]
     for finger in FINGERS:
-        knuckle, *_, tip = finger
-        straight = distance(points[knuckle], points[tip]) / sum(
-            distance(points[a], points[b]) for a, b in pairwise(finger)
-        )
-        bent = angle(points[knuckle] - points[WRIST], points[tip] - points[knuckle])
-        degrees.append(min(ramp(straight, *STRAIGHT), ramp(bent, *BENT_DEGREES)))
+        knuckle, _, _, tip = points[list(finger)]
+        bent = angle(knuckle - points[WRIST], tip - knuckle)
+        degrees.append(min(straight(points, finger), ramp(bent, *BENT_DEGREES)))
     return tuple(degrees)
+
+
+def straight(points: Array, finger: tuple[int, ...]) -> float:
+    """How straight a finger is, wherever it points: 0 to 1."""
+    length = sum(distance(points[a], points[b]) for a, b in pairwise(finger))
+    return ramp(distance(points[finger[0]], points[finger[3]]) / length, *STRAIGHT)
+
+
+def closed(points: Array) -> float:
+    """Whether the four fingers are all folded: 0 to 1.
+
+    It asks more than that none is stretched: a finger that is straight but stands off the palm is neither. So the model
+    guesses the fingers of a flat hand that is seen from its edge, with the thumb above.
+    """
+    return 1 - max(straight(points, finger) for finger in FINGERS)
 
 
 def apart(points: Array) -> float:
@@ -117,9 +137,9 @@ def apart(points: Array) -> float:
     return ramp(angle(index, middle), *APART_DEGREES)
 
 
-def upright(vector: Array) -> float:
-    """Whether something points up in the picture: 0 to 1."""
-    return ramp(angle(vector, np.array([0.0, -1.0, 0.0])), *UPRIGHT_DEGREES)
+def rises(vector: Array, degrees: tuple[float, float]) -> float:
+    """Whether something points up in the picture, give or take `degrees`: 0 to 1."""
+    return ramp(angle(vector, np.array([0.0, -1.0, 0.0])), *degrees)
 
 
 def sticks_out(heights: Array) -> float:

@@ -26,7 +26,7 @@ FORGET_NS = 2000 * MS
 MEAN_NS = 1000 * MS
 """Over about so long the mean place is taken that a face's own is compared with."""
 UNSTEADY = 0.4
-"""A face that wanders by so much of its size about its mean place has stability 0."""
+"""A face that wanders by so much of its width or height about its mean place has stability 0."""
 MIN_STABILITY = 0.3
 """Below it a face gets no role; one that has a role keeps it."""
 LARGE = 0.3
@@ -45,9 +45,9 @@ class _Track:
     """What is known of one face.
 
     Attributes:
-        seen_ns: for how long it has been in sight: the time between frames that both have it.
+        seen_ns: for how long it has been in sight: from the frame before to each that has it.
         x, y: the mean place of its centre.
-        spread: mean squared distance from there, in sizes of the face.
+        spread: mean squared distance from there, in widths and heights of the face.
     """
 
     first_ns: int
@@ -57,15 +57,16 @@ class _Track:
     seen_ns: int = 0
     spread: float = 0.0
 
-    def follow(self, face: Face, t_ns: int, is_next: bool) -> None:
+    def follow(self, face: Face, t_ns: int, frame_ns: int) -> None:
+        """Take its place on a frame, `frame_ns` after the one before."""
         elapsed_ns = t_ns - self.last_ns
         weight = min(1.0, elapsed_ns / max(min(t_ns - self.first_ns, MEAN_NS), 1))
         x, y = _centre(face)
-        away = ((x - self.x) ** 2 + (y - self.y) ** 2) / max(face.w * face.h, 1e-6)
+        away = ((x - self.x) / max(face.w, 1e-3)) ** 2 + ((y - self.y) / max(face.h, 1e-3)) ** 2
         self.spread += weight * (away - self.spread)
         self.x += weight * (x - self.x)
         self.y += weight * (y - self.y)
-        self.seen_ns += elapsed_ns if is_next else 0
+        self.seen_ns += min(elapsed_ns, frame_ns)
         self.last_ns = t_ns
 
     def age_ns(self) -> int:
@@ -126,7 +127,7 @@ class Roles:
         """Say who is who on one frame, in the order of `faces`; `t_ns` is its event time."""
         for face in faces:
             track = self._tracks.setdefault(face.track_id, _Track(t_ns, t_ns, *_centre(face)))
-            track.follow(face, t_ns, is_next=track.last_ns == self._last_ns)
+            track.follow(face, t_ns, t_ns - self._last_ns)
         self._tracks = {i: track for i, track in self._tracks.items() if t_ns - track.last_ns <= FORGET_NS}
         self._last_ns = t_ns
         parts = {face.track_id: self._parts(face) for face in faces}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from visualbase.address import shown
 from visualbase.errors import MediaError
 from visualbase.sources import open_source
+from visualpath.core.errors import ConfigError, PluginError
 from visualpath.ctl.checks.finding import Examined, Findings, ok, problem, warning
+from visualpath.process.decision import check_fusion
 
 
 def check_configuration(examined: Examined) -> Findings:
@@ -15,8 +17,10 @@ def check_configuration(examined: Examined) -> Findings:
     for name in config.streams:
         if not config.extractors_of(name):
             yield warning(f"no extractor looks at stream {name!r}", f"add one in {config.path}: extractors")
-    if config.fusion.plugin == "rules" and not config.fusion.rules:
-        yield problem("fusion.rules is empty: no moment would ever be found", f"add a rule in {config.path}")
+    try:
+        check_fusion(config)
+    except (ConfigError, PluginError) as error:
+        yield problem(f"fusion cannot start: {error}", f"mend fusion in {config.path}")
 
 
 def check_sources(examined: Examined) -> Findings:

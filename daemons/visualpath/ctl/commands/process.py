@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from visualbase.errors import MediaError
+from visualbase.errors import MediaError, SourceError
+from visualbase.sources import local_path
 from visualpath.core.errors import ConfigError, PluginError
 from visualpath.core.fusion import BaseFusion
 from visualpath.ctl.console import EXIT_CONFIG, EXIT_REFUSED, Vpctl, pass_vpctl
-from visualpath.ctl.offline_output import CLIPS, OBSERVATIONS, OVERLAY, TRIGGERS, OfflineOutput, write_clips
+from visualpath.ctl.offline_output import CLIPS, OfflineOutput, write_clips
 from visualpath.ctl.offline_venvs import close_all, start_workers
 from visualpath.process.decision import make_fusion
 from visualpath.process.worker import BaseWorker
@@ -41,10 +46,12 @@ def command(vpctl: Vpctl, video: str, extractors: str, fusion: str | None, folde
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         vpctl.fail(f"{folder} is not empty: give another folder, or empty it", EXIT_REFUSED)
-    config = vpctl.config if vpctl.config_path.exists() else None
+    config = vpctl.config if vpctl.config_path.exists() or _config_is_named() else None
     names = list(dict.fromkeys(name.strip() for name in extractors.split(",") if name.strip()))
+    if not names:
+        raise click.UsageError("name an extractor, as in: -e face,gesture")
     try:
-        decision = _fusion(config, fusion)
+        decision = _fusion(config, fusion, names)
         workers = start_workers(names, config, config.venvs_dir if config is not None else VENVS)
     except ConfigError as error:
         vpctl.fail(str(error), EXIT_CONFIG)
@@ -52,76 +59,106 @@ def command(vpctl: Vpctl, video: str, extractors: str, fusion: str | None, folde
         vpctl.fail(str(error), EXIT_REFUSED)
     started = time.monotonic()
     try:
-        result = _watch(video, workers, decision, OfflineOutput(folder, overlay=overlay))
+        result, observations = _watch(video, workers, decision, folder, overlay=overlay)
         clip_config = config.clip if config is not None else ClipConfig()
-        clips = write_clips(video, result.triggers, clip_config, folder / CLIPS)
+        clips = write_clips(video, result.triggers, clip_config, folder / CLIPS) if _is_file(video) else []
     except (MediaError, PluginError) as error:
         vpctl.fail(str(error), EXIT_REFUSED)
     except OSError as error:
-        vpctl.fail(f"{error.filename or folder}: {error.strerror}", EXIT_REFUSED)
+        vpctl.fail(f"{error.filename or folder}: {error.strerror or error}", EXIT_REFUSED)
     finally:
         close_all(workers)
-    _show(vpctl, result, clips, folder, time.monotonic() - started, overlay=overlay)
+    facts = {
+        "frames": result.frames,
+        "observations": observations,
+        "triggers": len(result.triggers),
+        "clips": [str(path) for path in clips],
+        "failed": dict(result.errors),
+        "first_errors": result.first_errors,
+        "dropped": dict(result.dropped),
+        "doubts": result.doubts,
+        "seconds": round(time.monotonic() - started, 1),
+        "folder": str(folder),
+    }
+    _show(vpctl, result, facts)
 
 
-def _fusion(config: Config | None, name: str | None) -> BaseFusion | None:
+def _config_is_named() -> bool:
+    source = click.get_current_context().find_root().get_parameter_source("config_path")
+    return source is not ParameterSource.DEFAULT
+
+
+def _is_file(video: str) -> bool:
+    """Whether clips can be cut out of it; they cannot out of single pictures."""
+    try:
+        return Path(local_path(video)).is_file()
+    except SourceError:
+        return False
+
+
+def _fusion(config: Config | None, name: str | None, extractors: list[str]) -> BaseFusion | None:
     """The decision asked for, with the configuration that visualpath.yaml has for it; None: nothing decides."""
-    configured = config.fusion if config is not None else None
-    if name is None:
-        return make_fusion(configured) if configured is not None else None
-    if configured is not None and configured.plugin == name:
-        return make_fusion(configured)
-    return make_fusion(FusionConfig(plugin=name))
+    wanted = config.fusion if config is not None else None
+    if name is not None and (wanted is None or wanted.plugin != name):
+        wanted = FusionConfig(plugin=name)
+    if wanted is None:
+        return None
+    fusion = make_fusion(wanted)
+    if lacking := [each for each in fusion.depends if each not in extractors]:
+        raise PluginError(f"fusion {wanted.plugin!r} needs {', '.join(lacking)}: give it too, by -e")
+    return fusion
 
 
-def _watch(video: str, workers: list[BaseWorker], fusion: BaseFusion | None, output: OfflineOutput) -> VideoResult:
-    result = VideoResult()
+def _watch(
+    video: str, workers: list[BaseWorker], fusion: BaseFusion | None, folder: Path, *, overlay: bool
+) -> tuple[VideoResult, int]:
+    """What came of it, and how many observations have been written."""
+    steps = watch(video, workers, fusion)
+    first = next(steps)  # what is wrong with the video or the extractors is told before there is a folder
+    result, observations = VideoResult(), 0
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[seen]}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with (
+        closing(OfflineOutput(folder, overlay=overlay)) as output,
+        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+    ):
         task = progress.add_task(Path(video).name, total=None, seen="")
-        try:
-            for step in watch(video, workers, fusion):
-                result.add(step)
-                output.add(step, _notes(fusion))
-                if step.looked is not None:
-                    at_s = step.looked.frame.t_ns / 1e9
-                    progress.update(task, seen=f"{at_s:.1f} s, {result.frames} frames, {len(result.triggers)} triggers")
-        finally:
-            output.close()
-    return result
+        for step in chain([first], steps):
+            result.add(step)
+            observations += len(step.observations)
+            output.add(step, _notes(fusion))
+            if step.looked is not None:
+                at_s = step.looked.frame.t_ns / 1e9
+                progress.update(task, seen=f"{at_s:.1f} s, {result.frames} frames, {len(result.triggers)} triggers")
+        output.finish()
+    return result, observations
 
 
 def _notes(fusion: BaseFusion | None) -> list[str]:
     """How the decision stands, for the overlay."""
     states = fusion.explain() if fusion is not None else []
     words = {True: "yes", False: "no", None: "unknown"}
-    return [f"{state.label}: {words[state.holds]}" for state in states]
+    waits = dict.fromkeys(state.waits_for for state in states if state.waits_for)
+    return [*(f"{state.label}: {words[state.holds]}" for state in states), *(f"waits for {what}" for what in waits)]
 
 
-def _show(vpctl: Vpctl, result: VideoResult, clips: list[Path], folder: Path, took_s: float, *, overlay: bool) -> None:
-    failed = {source: count for source, count in result.errors.items() if count}
-    facts = {
-        "frames": result.frames,
-        "observations": len(result.observations),
-        "triggers": len(result.triggers),
-        "clips": [str(path) for path in clips],
-        "failed": failed,
-        "seconds": round(took_s, 1),
-        "folder": str(folder),
-    }
+def _show(vpctl: Vpctl, result: VideoResult, facts: dict[str, Any]) -> None:
     table = Table("from", "to", "label", "score", "reason", box=None, pad_edge=False)
     for trig in result.triggers:
         span = f"{trig.t_start_ns / 1e9:.3f}", f"{trig.t_end_ns / 1e9:.3f}"
         table.add_row(*span, trig.label, f"{trig.score:.2f}", trig.reason)
     if result.triggers and not vpctl.as_json:
         vpctl.console.print(table)
-    files = [OBSERVATIONS, TRIGGERS, *([CLIPS] if clips else []), *([OVERLAY] if overlay else [])]
     lines = [
-        f"{result.frames} frames, {len(result.observations)} observations, {len(result.triggers)} triggers, "
-        f"{len(clips)} clips in {took_s:.1f} s",
-        *(f"{source} failed on {count} frames" for source, count in failed.items()),
-        f"{folder}: {', '.join(files)}",
+        "{frames} frames, {observations} observations, {triggers} triggers, {clips} clips in {seconds} s".format(
+            **{**facts, "clips": len(facts["clips"])}
+        ),
+        f"{facts['folder']}: {', '.join(sorted(each.name for each in Path(facts['folder']).iterdir()))}",
+        *result.doubts,
+        *(f"of the video could not be read: {count} x {reason}" for reason, count in result.dropped.items()),
+        *(f"{name} failed on {n} frames; first on {result.first_errors[name]}" for name, n in result.errors.items()),
     ]
+    if result.triggers and not facts["clips"]:
+        lines.append("no clips: they can be cut only out of a video file")
     vpctl.show(facts, "\n".join(lines))
-    if failed:
-        vpctl.fail("not every frame could be looked at: the table says how many", EXIT_REFUSED)
+    if result.errors:
+        vpctl.fail(f"not every frame could be looked at: {', '.join(result.errors)} failed", EXIT_REFUSED)

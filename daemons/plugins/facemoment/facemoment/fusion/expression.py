@@ -20,17 +20,17 @@ FORGET_NS = 5_000_000_000
 
 @dataclass(slots=True)
 class _Usual:
-    """What one expression of one face usually is; `held_back`: values of a spike not learned yet."""
+    """What one expression of one face usually is; `spike_frames`: for so many frames in a row it has been a spike."""
 
     ewma: Ewma
     t_ns: int
-    held_back: int = 0
+    spike_frames: int = 0
 
 
 class ExpressionSpike(Reason):
     """Smile, or an emotion other than neutral. Eyes, brows and mouth alone are blinks and speech.
 
-    A spike would blur what it is compared with: after two values a step's z has fallen from infinity to 2. So the
+    A spike would blur what it is compared with: of a step, z has fallen from infinity to 2 after 0.2 s. So the
     values of a spike are learned only when it has had as many frames as it needs to fire.
     """
 
@@ -66,17 +66,13 @@ class ExpressionSpike(Reason):
 
     def _sign(self, track_id: int, name: str, value: float, t_ns: int) -> Sign:
         usual = self._usual.setdefault((track_id, name), _Usual(Ewma(self._settings.ewma_alpha), t_ns))
-        usual.t_ns = t_ns
+        elapsed_ns, usual.t_ns = t_ns - usual.t_ns, t_ns
         z = usual.ewma.z(value)
         values = {VALUE: value, ("expression", name): value, **({} if z is None else {Z: z})}
         sign = Sign(values, min(max(value, 0.0), 1.0), f"{name} rose to {value:.2f}" + (f", z {z:.1f}" if z else ""))
-        if not self._holds(sign):
-            usual.held_back = 0
-            usual.ewma.learn(value)
-        elif usual.held_back < self._settings.frames:
-            usual.held_back += 1
-        else:
-            usual.ewma.learn(value)
+        usual.spike_frames = usual.spike_frames + 1 if self._holds(sign) else 0
+        if not 0 < usual.spike_frames <= self._settings.frames:
+            usual.ewma.learn(value, elapsed_ns)
         return sign
 
 

@@ -6,7 +6,8 @@ Laws:
 * Unknown is not true: it neither opens a closed gate nor keeps an open one open. What a source said stands for
   `max_gap`, so a few frames that it leaves out change nothing, and a source that dies closes the gate after `max_gap` +
   `close_after`. No condition is about a source that takes no part (see `facemoment.fusion.sight`).
-* Where several faces count, all must satisfy; one that fails fails the gate, whatever is unknown of the others.
+* Where several faces count, all must satisfy; one that fails fails the gate, whatever is unknown of the others. Where
+  none does, nothing is asked of it: that there is none is what the gate has against the picture.
 """
 
 from __future__ import annotations
@@ -94,19 +95,20 @@ class Gate:
         return [GateChange(is_well, f"all well for {self._open_after()}" if is_well else "; ".join(told(self.blamed)))]
 
     def _judge(self, sight: Sight, t_ns: int) -> bool:
-        condition = Combination("all", tuple(self._comparisons(sight)))
+        condition = Combination("all", tuple(self._comparisons(sight, t_ns)))
         values = {**_counts(sight, t_ns), **self._faces(sight, t_ns), **_quality(sight, t_ns)}
         self._last.update(values)
         holds = condition.holds(lookup(values))
         self.blamed = failing(readings(condition, values, self._last, self._max_gap_ns, t_ns))
         return holds is True
 
-    def _comparisons(self, sight: Sight) -> Iterator[Comparison]:
+    def _comparisons(self, sight: Sight, t_ns: int) -> Iterator[Comparison]:
         yield Comparison(COUNT, ">=", 1)
         yield Comparison(COUNT, "<=", self._settings.max_faces)
         if sight.takes_part("face_classifier"):
             yield Comparison(MAIN, ">=", 1)
-        yield from self._of_faces
+        if sight.counted(t_ns):
+            yield from self._of_faces
         if sight.takes_part("quality"):
             yield Comparison(("quality", "blur"), ">=", self._settings.blur)
             yield Comparison(BRIGHTNESS, ">=", self._settings.min_brightness)
@@ -153,7 +155,8 @@ def _counts(sight: Sight, t_ns: int) -> Values:
     count = sum(known.get(face.track_id) != "noise" for face in report.faces)
     values = {COUNT: Value(float(count), report.frame_id, report.t_ns)}
     if roles is not None:
-        values[MAIN] = Value(float("main" in roles.values()), report.frame_id, report.t_ns)
+        has_main = any(known.get(face.track_id) == "main" for face in report.faces)
+        values[MAIN] = Value(float(has_main), report.frame_id, report.t_ns)
     return values
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Mapping
+from statistics import linear_regression
 
 from facemoment.fusion.reason import Reason, Sign
 from facemoment.fusion.settings import HighlightSettings
@@ -14,8 +15,11 @@ from visualpath.core.conditions import Combination, Comparison
 GAZE, TURN, YAW = ("face", "gaze"), ("face", "turn"), ("face", "yaw")
 LEFT_YAW, RIGHT_YAW = ("face", "left_yaw"), ("face", "right_yaw")
 
-TURN_SPAN_NS = 100_000_000
-"""A turn is measured over at least so long: from frame to frame a degree of noise is 30 degrees per second."""
+TURN_WINDOW_NS = 280_000_000
+"""A turn is measured over the frames of so long, the last two at least, and over half of it at least. The yaw of a
+still head moves by up to a degree from frame to frame: at 30 frames per second that is an error of 42 degrees per
+second from one to the next, and of 4 for the line through the frames of this window.
+"""
 FULL_TURN = 3.0
 """A turn this many times as fast as it must be has the score 1."""
 FULL_EACH_OTHER = 45.0
@@ -43,14 +47,14 @@ def _gaze_sign(face: Face) -> Sign:
 
 
 class HeadTurn(Reason):
-    """A head turns towards the camera: by how much |yaw| falls in a second."""
+    """A head turns towards the camera: by how much |yaw| falls in a second, on the straight line nearest to it."""
 
     label = "head-turn"
 
     def __init__(self, settings: HighlightSettings) -> None:
         self.condition = Comparison(TURN, ">=", settings.head_turn)
         self._full = FULL_TURN * settings.head_turn
-        self._yaws: dict[int, deque[tuple[int, float]]] = {}
+        self._yaws: dict[int, deque[tuple[int, float]]] = {}  # by track: event time and |yaw|
 
     def look(self, sight: Sight) -> Mapping[Hashable, Sign] | None:
         report = sight.report
@@ -65,17 +69,19 @@ class HeadTurn(Reason):
         self._yaws.clear()
 
     def _sign(self, face: Face, t_ns: int, max_gap_ns: int) -> Sign:
-        yaws = self._yaws.setdefault(face.track_id, deque())
-        while yaws and t_ns - yaws[0][0] > max_gap_ns:
-            yaws.popleft()
         yaw = finite(face.yaw)
         if yaw is None:
             return Sign({}, 0.0, "no yaw")
-        before = next(((then, was) for then, was in reversed(yaws) if t_ns - then >= TURN_SPAN_NS), None)
-        yaws.append((t_ns, yaw))
-        if before is None:
+        yaws = self._yaws.setdefault(face.track_id, deque())
+        if yaws and t_ns - yaws[-1][0] > max_gap_ns:
+            yaws.clear()
+        yaws.append((t_ns, abs(yaw)))
+        while len(yaws) > 2 and t_ns - yaws[0][0] > TURN_WINDOW_NS:
+            yaws.popleft()
+        if t_ns - yaws[0][0] < TURN_WINDOW_NS // 2:
             return Sign({YAW: yaw}, 0.0, "no turn yet")
-        speed = (abs(before[1]) - abs(yaw)) / (t_ns - before[0]) * 1e9
+        line = linear_regression([(then - t_ns) / 1e9 for then, _ in yaws], [away for _, away in yaws])
+        speed = -line.slope
         text = f"head turns towards the camera at {speed:.0f} degrees/s"
         return Sign({TURN: speed, YAW: yaw}, min(max(speed / self._full, 0.0), 1.0), text)
 
