@@ -278,6 +278,33 @@ class Careless(Good):
         BaseExtractor.__init__(self, config)
 
 
+class TwoWays(Good):
+    name = "two-ways"
+    backends = {"heavy": lambda _: "heavy", "light": lambda _: "light"}
+    backend_pictures = {"heavy": (320, "bgr")}
+
+
+class HeavyIsMissing(Good):
+    name = "heavy-is-missing"
+    backends = {"heavy": lambda _: os.stat("/no/such/weights"), "light": lambda _: "light"}
+
+
+class HeavyFails(Good):
+    name = "heavy-fails"
+    backends = {"heavy": lambda _: "heavy", "light": lambda _: "light"}
+
+    def extract(self, frame):
+        if self.models == "heavy" and frame.data.shape[1] == 1:
+            raise RuntimeError("one column is too few for me")
+        return super().extract(frame)
+
+
+class WantsOddPictures(Good):
+    name = "wants-odd-pictures"
+    backends = {"heavy": lambda _: "heavy"}
+    backend_pictures = {"heavy": (320, "rgb")}
+
+
 class GoodFusion(BaseFusion):
     """Fires on every hundredth set."""
 

@@ -47,9 +47,9 @@ def kit(install_plugins, monkeypatch):
     path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
     monkeypatch.setenv("PYTHONPATH", path)
 
-    def run(name, kind="extractor", tape="", **limits):
+    def run(name, kind="extractor", tape="", config=None, **limits):
         limits = Limits(**{"frames": 200, **limits})
-        return {v.check: v for v in try_plugin(sys.executable, name, kind, None, tape, limits)}
+        return {v.check: v for v in try_plugin(sys.executable, name, kind, config, tape, limits)}
 
     return run
 
@@ -79,6 +79,7 @@ def test_a_good_fusion_passes_every_check(kit):
         ("broken", "class", "ModuleNotFoundError: No module named 'no_such_library'", "broken_import.py:2"),
         ("misnamed", "class", "the class says name = 'another', its entry point 'misnamed'", ""),
         ("wants-width", "class", "`input_width` is '640'", ""),
+        ("wants-odd-pictures", "class", "`pixel_format` is 'rgb'", ""),
         ("raises-key-error", "config", "must be refused with a ValueError, not KeyError", line('{"limit": 1}[key]')),
         ("says-nan", "start", "signal 'light' is nan; signals must be finite", ""),
         ("says-number", "start", "extract() returned float, not Observation", ""),
@@ -152,6 +153,37 @@ def test_one_that_ends_the_process_is_refused_with_its_exit_status(kit):
 
 def test_after_something_vital_nothing_else_is_tried(kit):
     assert list(kit("says-nan")) == ["class", "config", "start"]
+
+
+def test_one_with_several_backends_passes_every_check(kit):
+    assert [(v.check, v.level) for v in kit("two-ways").values()] == [(check, "ok") for check in EXTRACTOR]
+
+
+@pytest.mark.parametrize(
+    ("config", "begin"),
+    [
+        ({}, "backend heavy, pictures: bgr, at least 320 wide, ready"),
+        ({"backend": "light"}, "backend light, pictures: gray, at least 64 wide, ready"),
+    ],
+)
+def test_which_backend_is_tried_is_told(kit, config, begin):
+    assert kit("two-ways", config=config)["start"].text.startswith(begin)
+
+
+def test_a_backend_that_the_host_would_leave_for_the_next_at_the_start_is_refused(kit):
+    [refused] = failed(kit("heavy-is-missing", config={"backends": ["heavy", "light"]})).values()
+    assert refused.check == "start"
+    assert "backend heavy: FileNotFoundError" in refused.text
+    assert '--plugin-config \'{"backend": "light"}\'' in refused.text
+
+
+def test_a_backend_that_the_host_would_leave_for_the_next_on_a_frame_is_refused(kit):
+    refused = failed(kit("heavy-fails", config={"backends": ["heavy", "light"], "ladder": {"errors": 1}}))
+    assert "one column is too few for me" in refused["odd frames"].text
+
+
+def test_a_backend_that_there_is_not_is_a_wrong_configuration(kit):
+    assert "backends: there is no 'huge'" in failed(kit("two-ways", config={"backends": ["huge"]}))["config"].text
 
 
 def test_a_median_above_a_second_is_refused(kit):

@@ -393,6 +393,15 @@ def test_a_model_that_stays_missing_is_tried_again_and_again_while_the_other_wor
     assert backend(face.frame()) == "light"
 
 
+def test_a_stop_while_a_better_model_loads_without_end_is_an_orderly_one(running, models, wait_for):
+    (models / "heavy.json").unlink()
+    face = running()
+    (models / "heavy.held").touch()
+    write(models, "heavy")
+    face.until(lambda _: face.status()["extractor"]["backend"]["loading"] == "heavy", wait_for)
+    assert face.daemon.stop() == 0
+
+
 def test_what_systemctl_shows_is_the_line_of_vpctl(running, models):
     (models / "heavy.json").unlink()
     face = running()

@@ -4,15 +4,20 @@ import hashlib
 import json
 import random
 import socket
+import ssl
 import zipfile
 from io import BytesIO
 
 import pytest
 from model_server import Cut, Elsewhere, ModelServer, Status
+from urllib3 import HTTPResponse
+from urllib3.exceptions import SSLError
+from urllib3.util import Retry
 
 from visualpath.core.errors import ModelError
-from visualpath.models.fetch import Patience, Watch
-from visualpath.models.manifest import Member, Model
+from visualpath.models.answer import Broken, Refused, meaning
+from visualpath.models.fetch import Fetch, Patience, Watch
+from visualpath.models.manifest import Expected, Member, Model
 from visualpath.models.pull import pull
 from visualpath.models.store import ModelStore
 
@@ -303,6 +308,18 @@ def test_a_server_that_says_when_is_waited_for(server, store, told):
     assert "tried again in 0.2 s" in told.notes[0]
 
 
+def test_a_wait_that_nobody_can_read_is_none(server, store, get):
+    model = made(server.serve("/net.onnx", CONTENT, faults=[Status(503, {"Retry-After": "soon"})]))
+    assert get(model).fetched
+
+
+def test_the_same_bytes_again_and_again_bring_nothing(server, get):
+    faults = [Cut(2_500_000), Cut(100_000)] * 3
+    url = server.serve("/net.onnx", CONTENT, ranges=False, faults=faults)
+    with pytest.raises(ModelError, match="given up after 3 attempts in a row"):
+        get(made(url))
+
+
 def test_attempts_that_bring_something_are_not_counted(server, store, get):
     model = made(server.serve("/net.onnx", CONTENT * 3, faults=[Cut(1_500_000)] * 5), content=CONTENT * 3)
     get(model)
@@ -322,11 +339,19 @@ def test_silence_ends_an_attempt(server, get):
         get(model)
 
 
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [(ssl.SSLCertVerificationError("self-signed"), Refused), (ssl.SSLEOFError("unexpected eof"), Broken)],
+)
+def test_of_the_errors_of_tls_only_a_certificate_is_final(cause, kind):
+    assert type(meaning(SSLError(cause))) is kind
+
+
 def test_nobody_there_is_said_so(store, get):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        with pytest.raises(ModelError, match="Connection refused; given up after 3 attempts"):
+        with pytest.raises(ModelError, match=r"^[^ ]*: Failed to establish .*; given up after 3 attempts"):
             get(made(f"http://127.0.0.1:{port}/net.onnx"))
 
 
@@ -353,6 +378,26 @@ def test_a_redirect_to_a_file_of_this_machine_is_refused(server, get):
         get(made(server.serve("/net.onnx", b"", location="file:///etc/passwd")))
 
 
+@pytest.mark.parametrize("location", ["http://net.test/x", "HTTP://net.test/x"])
+def test_a_redirect_from_https_to_http_is_refused(store, location):
+    way = Retry(redirect=5)
+    for url, to in (("https://a.test/x", "/y"), ("https://a.test/y", location), (location, "https://b.test/x")):
+        way = way.increment("GET", url, HTTPResponse(status=302, headers={"Location": to}))
+    fetch = Fetch(store.folder / "part", store.folder / "from", Expected(None, None))
+    with pytest.raises(ModelError, match="leads from https to http"):
+        fetch._judge(HTTPResponse(status=200, retries=way), 0)
+
+
+def test_a_token_in_an_address_is_neither_said_nor_kept(server, store, told, get):
+    model = made(
+        server.serve("/net.onnx", CONTENT, faults=[Status(503)]) + "?token=hush", server.address + "/gone?t=hush"
+    )
+    get(model)
+    assert "hush" not in "".join(told.notes)
+    assert "hush" not in store.record(model).origin
+    assert server.asked[0][0] == "/net.onnx?token=hush"
+
+
 def test_redirects_have_an_end(server, get):
     with pytest.raises(ModelError, match="too many redirects"):
         get(made(server.serve("/net.onnx", b"", location="/net.onnx")))
@@ -366,6 +411,12 @@ def test_the_proxy_of_the_environment_is_used(server, store, get, monkeypatch):
     [(asked, headers)] = server.asked
     assert asked == "http://models.test/net.onnx"
     assert headers["Proxy-Authorization"] == "Basic bWU6cGFzc0B3b3Jk"
+
+
+def test_a_proxy_without_a_scheme_is_one_of_http(server, get, monkeypatch):
+    server.serve("/net.onnx", CONTENT)
+    monkeypatch.setenv("http_proxy", server.address.removeprefix("http://"))
+    assert get(made("http://models.test/net.onnx")).fetched
 
 
 def test_no_proxy_is_obeyed(server, get, monkeypatch):
@@ -415,13 +466,31 @@ def test_too_little_room_is_said_before_anything_comes(server, get, monkeypatch)
     assert server.asked == []
 
 
-def test_a_disk_that_fills_up_is_an_error_of_the_disk(server, store, get):
+def test_a_file_larger_than_what_is_free_is_not_begun(server, told, get, monkeypatch):
+    monkeypatch.setattr("visualpath.models.fetch.shutil.disk_usage", lambda _: type("Usage", (), {"free": 2 << 20}))
+    with pytest.raises(ModelError, match="has 3 MiB to give, and 2 MiB are free"):
+        get(made(server.serve("/net.onnx", CONTENT), size=None))
+    assert told.progress == []
+
+
+@pytest.fixture
+def on_full_disk(server, store):
     model = made(server.serve("/net.onnx", CONTENT))
     part = store.state_file(model, "part")
     part.parent.mkdir(parents=True)
     part.symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left on device"):
-        get(model)
+    return model
+
+
+def test_a_disk_that_fills_up_is_an_error_of_the_disk(on_full_disk, get):
+    with pytest.raises(OSError, match=r"No space left on device: .*/net\.part"):
+        get(on_full_disk)
+
+
+def test_a_full_disk_is_given_back_what_was_taken(on_full_disk, store, get):
+    with pytest.raises(OSError, match="No space left"):
+        get(on_full_disk)
+    assert not store.state_file(on_full_disk, "part").is_symlink()
 
 
 def test_a_model_that_somebody_else_changes_is_left_alone(server, store, get):

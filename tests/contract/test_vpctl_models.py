@@ -121,10 +121,10 @@ def start(config, environ):
     """Start a vpctl of its own."""
     started = []
 
-    def start(*args):
+    def start(*args, umask=-1):
         command = [sys.executable, "-c", "from visualpath.ctl.main import main; main()", "--config", str(config), *args]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(command, env=environ, **pipes))
+        started.append(subprocess.Popen(command, env=environ, umask=umask, **pipes))
         return started[-1]
 
     yield start
@@ -162,6 +162,16 @@ def test_a_model_is_pulled_into_models_dir(start, server, weights):
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, f"net: {weights}/net/net.onnx\n")
     assert (weights / "net" / "net.onnx").read_bytes() == CONTENT
+
+
+def test_daemons_of_other_users_can_read_what_an_operator_with_a_strict_umask_pulls(start, server, weights):
+    server.serve("/net.onnx", CONTENT)
+    process = start("models", "pull", "net", umask=0o077)
+    process.communicate(timeout=60)
+    folders = (weights, weights / ".state", weights / "net")
+    assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o755}
+    assert (weights / "net" / "net.onnx").stat().st_mode & 0o777 == 0o644
+    assert (weights / ".state" / "net.json").stat().st_mode & 0o777 == 0o644
 
 
 def test_its_licence_is_said(run, server):
@@ -250,7 +260,7 @@ def test_a_full_disk_is_one_line_and_exit_1(run, server, weights):
     (weights / ".state").mkdir(parents=True)
     (weights / ".state" / "net.part").symlink_to("/dev/full")
     code, _, err = run("models", "pull", "net")
-    assert (code, err.splitlines()[-1]) == (1, "vpctl: models_dir: No space left on device")
+    assert (code, err.splitlines()[-1]) == (1, f"vpctl: {weights}/.state/net.part: No space left on device")
 
 
 def test_a_models_dir_that_cannot_be_made_is_one_line_and_exit_1(run, server, weights):

@@ -107,7 +107,7 @@ def test_one_that_cannot_be_imported_is_listed_with_its_reason_beside_the_others
 @pytest.mark.parametrize(
     ("module", "reason"),
     [
-        ("while True:\n    pass\n", "its import did not end within 3 s"),
+        ("while True:\n    pass\n", "its import did not end within 10 s"),
         ("import os\nos.abort()\n", "its import ended the process: SIGABRT"),
         ("import os\nos._exit(3)\n", "its import ended the process: exit status 3"),
     ],
@@ -115,7 +115,7 @@ def test_one_that_cannot_be_imported_is_listed_with_its_reason_beside_the_others
 )
 def test_an_import_that_never_returns_costs_that_plug_in_alone(make_venv, module, reason):
     points = EXTRACTORS + "a = lamp:Light\nb = bad:Bad\nc = lamp:Light\n"
-    found = {each["name"]: each for each in listed(make_venv("lamp", points, lamp=GOOD, bad=module), 3.0)}
+    found = {each["name"]: each for each in listed(make_venv("lamp", points, lamp=GOOD, bad=module), 10.0)}
     assert found["b"]["error"] == reason
     assert {found["a"]["version"], found["c"]["version"]} == {"2.1"}
 
@@ -123,6 +123,19 @@ def test_an_import_that_never_returns_costs_that_plug_in_alone(make_venv, module
 def test_a_venv_whose_python_does_not_run_is_listed_with_that(make_venv, vpctl):
     (make_venv("lamp", "") / "bin" / "python").write_text("#!/nowhere/python\n")
     assert "No such file" in vpctl("--json", "plugins", "list").stdout
+
+
+def test_a_venv_whose_python_is_gone_from_the_machine_is_listed_with_that(make_venv, vpctl):
+    python = make_venv("lamp", "") / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/nowhere/python3.9")
+    errors = [each["error"] for each in json.loads(vpctl("--json", "plugins", "list").stdout) if each["venv"] == "lamp"]
+    assert errors == [f"{python}: No such file or directory"]
+
+
+def test_a_venv_without_visualpath_is_listed_with_what_its_python_says(make_venv, vpctl):
+    (make_venv("lamp", "") / "bin" / "python").write_text("#!/bin/sh\necho No module named visualpath >&2; exit 1\n")
+    assert "ended: exit status 1; it said last: No module named visualpath" in vpctl("--json", "plugins", "list").stdout
 
 
 def test_one_under_an_old_name_of_the_group_is_listed_and_told_so(make_venv, vpctl):

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from visualbase.frame import Frame
-from visualpath.core.errors import DeviceUnavailable, ExtractionError, ModelMissingError, PluginConfigError, PluginError
+from visualpath.core.errors import DeviceUnavailable, ExtractionError, ModelMissingError, PluginError
 from visualpath.core.extractor import BaseExtractor
 from visualpath.core.ladder import Patience
 from visualpath.core.observation import Observation
-from visualpath.plugin.backends import Choice, choose, load_each
+from visualpath.plugin.backends import Choice, load_each
+from visualpath.process import backends as backends_module
+from visualpath.process.backend_state import LOAD_PATIENCE_NS, Shown
 from visualpath.process.backends import Backends
+from visualpath.process.background_load import loading
 from visualpath.process.host import ExtractorHost
 from visualpath.process.orchestrator import ExtractorOrchestrator
 
@@ -124,69 +127,7 @@ def stepped(made, wait_for):
     wait_for(lambda: made.step_up() or not made.shown.loading)
 
 
-# What is chosen ---------------------------------------------------------------------------------
-
-
-class Choosy(BaseExtractor):
-    name = "choosy"
-    backends = {"a": lambda config: ("a", dict(config)), "b": lambda config: ("b", dict(config))}
-
-    def extract(self, frame):
-        return Observation(signals={"seen": 1.0})
-
-
-@pytest.mark.parametrize(
-    ("config", "names"),
-    [
-        ({}, ["a"]),
-        ({"backend": "b"}, ["b"]),
-        ({"backends": ["b", "a"]}, ["b", "a"]),
-    ],
-)
-def test_the_configuration_chooses_backends_and_by_default_the_first(config, names):
-    assert list(choose(Choosy, config).loaders) == names
-
-
-def test_the_plugin_gets_what_is_not_the_hosts():
-    assert choose(Choosy, {"backend": "b", "ladder": {}, "size": 3}).config == {"size": 3}
-
-
-def test_a_loader_gets_what_the_plugin_gets():
-    assert choose(Choosy, {"backend": "b", "size": 3}).loaders["b"]() == ("b", {"size": 3})
-
-
-def test_a_class_without_backends_keeps_its_whole_configuration():
-    class Plain(Choosy):
-        backends = {}
-
-    assert choose(Plain, {"backend": "mesh"}).config == {"backend": "mesh"}
-
-
-def test_the_ladders_settings_are_read():
-    written = {"errors": 7, "retry": "1s", "retry_max": "2m", "probation": 3}
-    assert choose(Choosy, {"ladder": written}).patience == Patience(7, 1 * S, 120 * S, 3)
-
-
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        ({"backend": "c"}, "backend: there is no 'c'; there are a, b"),
-        ({"backends": ["a", "c"]}, "backends: there is no 'c'; there are a, b"),
-        ({"backends": [["a"]]}, "backends: there is no ['a']; there are a, b"),
-        ({"backends": ["a", "a"]}, "backends: 'a' stands here twice: take one out"),
-        ({"backends": []}, "backends: must be a list of some of a, b, the best first"),
-        ({"backends": "a"}, "backends: must be a list of some of a, b, the best first"),
-        ({"backend": "a", "backends": ["b"]}, "backends: write backend or backends, not both"),
-        ({"ladder": {"tries": 3}}, "ladder.tries: unknown key; there are errors, retry, retry_max and probation"),
-        ({"ladder": {"errors": 0}}, "ladder.errors: Expected `int` >= 1"),
-        ({"ladder": {"retry": 30}}, "ladder.retry: 30 is no duration"),
-        ({"ladder": {"retry_max": "1s"}}, "ladder.retry_max: must be at least as long as retry"),
-    ],
-)
-def test_a_wrong_choice_is_refused_by_key(config, said):
-    with pytest.raises(PluginConfigError) as caught:
-        choose(Choosy, config)
-    assert str(caught.value).startswith(said)
+# What is tried ----------------------------------------------------------------------------------
 
 
 def test_of_several_backends_that_are_tried_those_that_cannot_be_used_are_told(workshop):
@@ -293,15 +234,28 @@ def test_a_backend_that_cannot_be_loaded_is_passed_over(opened, failing, worksho
     assert (made.models.name, changes) == ("c", ["refused.load", "down.errors"])
 
 
-def test_while_a_backend_is_loaded_for_a_waiting_frame_that_is_shown(opened, failing):
+def test_while_a_backend_is_loaded_for_a_waiting_frame_that_is_shown(opened, failing, clock):
+    clock.now = 7
     made = opened("a", "b")
     seen = []
-    made._loaders[1] = lambda: seen.append((made.shown.loading, made.shown.blocks)) or Model("b")
+    made._loaders[1] = lambda: seen.append((made.shown.loading, made.shown.blocks_ns)) or Model("b")
     failing.add("a")
     for _ in range(3):
         look(made)
-    assert seen == [("b", True)]
-    assert (made.shown.loading, made.shown.blocks) == ("", False)
+    assert seen == [("b", 7)]
+    assert (made.shown.loading, made.shown.blocks_ns) == ("", 0)
+
+
+def test_a_load_within_patience_is_no_inference():
+    assert Shown(blocks_ns=2 * S).inference_ns(picked_ns=1 * S, now=2 * S + LOAD_PATIENCE_NS) == 0
+
+
+def test_a_load_that_never_ends_becomes_one():
+    assert Shown(blocks_ns=2 * S).inference_ns(picked_ns=1 * S, now=9 * S + LOAD_PATIENCE_NS) == 7 * S
+
+
+def test_an_inference_begins_again_after_a_load():
+    assert Shown(loaded_ns=5 * S).inference_ns(picked_ns=1 * S, now=8 * S) == 3 * S
 
 
 def test_when_a_load_held_frames_up_its_end_is_known(opened, failing, clock):
@@ -340,9 +294,10 @@ def test_when_all_fail_each_frame_is_still_tried(lost, failing):
     assert look(lost)
 
 
-def test_a_frame_that_works_after_all_is_told(lost, failing, changes):
+def test_frames_that_work_after_all_are_told_once(lost, failing, changes):
     failing.clear()
-    look(lost)
+    for _ in range(5):
+        look(lost)
     assert (changes, lost.shown.state) == (["recovered.frame"], "fallback")
 
 
@@ -382,7 +337,7 @@ def test_frames_go_on_while_it_loads(spare, clock, workshop):
     workshop.held["a"] = threading.Event()
     clock.now = 30 * S
     assert [look(spare) for _ in range(20)] == [True] * 20
-    assert (spare.models.name, spare.shown.loading, spare.shown.blocks) == ("b", "a", False)
+    assert (spare.models.name, spare.shown.loading, spare.shown.blocks_ns) == ("b", "a", 0)
     workshop.held["a"].set()
 
 
@@ -460,7 +415,8 @@ def coming(opened, failing, workshop, clock, wait_for):
     stepped(made, wait_for)
     made.step_up()
     failing.clear()
-    look(made)
+    for _ in range(2):
+        look(made)
     assert (made.models.name, made.shown.state, made.shown.loading) == ("a", "ok", "b")
     return made
 
@@ -488,11 +444,22 @@ def test_the_end_closes_what_is_loaded(opened, workshop):
     assert [model.closed for model in workshop.made] == [True]
 
 
-def test_the_end_waits_for_no_load_and_closes_it_when_it_comes(spare, clock, workshop, wait_for):
+def test_the_end_waits_for_a_load_that_ends_soon(spare, clock, workshop):
+    workshop.held["a"] = threading.Event()
+    clock.now = 30 * S
+    spare.step_up()
+    threading.Timer(0.1, workshop.held["a"].set).start()
+    spare.close()
+    assert ([model.closed for model in workshop.made], loading()) == ([True, True, True], False)
+
+
+def test_the_end_does_not_wait_for_ever_and_closes_what_comes_later(spare, clock, workshop, wait_for, monkeypatch):
+    monkeypatch.setattr(backends_module, "END_PATIENCE_S", 0.01)
     workshop.held["a"] = threading.Event()
     clock.now = 30 * S
     spare.step_up()
     spare.close()
+    assert loading()
     workshop.held["a"].set()
     wait_for(lambda: [model.closed for model in workshop.made] == [True, True, True])
 

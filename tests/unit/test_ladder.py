@@ -157,10 +157,18 @@ def test_further_errors_of_a_failed_rung_change_nothing(single):
     assert single.retry_ns() == 30 * S
 
 
-def test_a_frame_that_works_closes_a_failed_rung(single):
+def test_some_frames_in_a_row_that_work_close_a_failed_rung(single):
     fail(single, 0)
-    assert single.worked(0) == "recovered"
+    assert [single.worked(0) for _ in range(2)] == [None, "recovered"]
     assert not single.failed
+
+
+def test_frames_that_work_now_and_then_do_not_close_a_failed_rung(single):
+    fail(single, 0)
+    for _ in range(9):
+        single.worked(0)
+        single.erred("E", 0)
+    assert single.failed
 
 
 def test_a_failed_rung_is_loaded_again_when_its_wait_is_over(single):
@@ -307,7 +315,8 @@ def test_a_rung_that_worked_for_longer_than_it_waited_waits_shortly_again(spare)
 
 def test_a_rung_that_works_again_by_itself_and_soon_fails_waits_longer(single):
     fail(single, 0)
-    single.worked(31 * S)
+    for _ in range(2):
+        single.worked(31 * S)
     fail(single, 40 * S)
     assert single.rungs[0].wait_ns == 60 * S
 

@@ -177,6 +177,30 @@ def test_a_file_that_was_replaced_within_the_same_instant_is_hashed_again(store)
     assert store.check(SINGLE).state == "damaged"
 
 
+def test_what_rotted_on_the_disk_is_not_used_again_once_it_was_found(store):
+    path = lay(store, SINGLE, b"right")
+    store.check(SINGLE)
+    was = path.stat()
+    path.write_bytes(b"wrong")
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert store.check(SINGLE, thorough=True).state == "damaged"
+    assert store.check(SINGLE).state == "damaged"
+
+
+def test_what_is_pinned_while_a_file_is_hashed_stays_pinned(store, file, monkeypatch):
+    real = store_module.sha256_of
+
+    def sha256_while_another_pins(path):
+        found = real(path)
+        install(store, UNSUMMED, file(b"any"), "")
+        return found
+
+    lay(store, SINGLE, b"right")
+    monkeypatch.setattr(store_module, "sha256_of", sha256_while_another_pins)
+    store.check(SINGLE)
+    assert store.record(UNSUMMED).pins == {"net.onnx": sha256(b"any")}
+
+
 def test_another_checksum_in_the_manifest_is_not_what_was_seen(store):
     lay(store, SINGLE, b"right")
     store.check(SINGLE)
@@ -323,6 +347,33 @@ def test_a_damaged_archive_is_not_let_in(store, archive):
     path = archive([("a.onnx", b"aaa"), ("b.onnx", b"bbb")])
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ModelError, match=r"net\.zip cannot be unpacked: File is not a zip file"):
+        install(store, PACK, path, "")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_with_damaged_content_is_not_let_in(store, tmp_path, method):
+    path = tmp_path / "net.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a.onnx", bytes(range(200)))
+    path.write_bytes(path.read_bytes()[:46] + b"\xff" * 50 + path.read_bytes()[96:])
+    with pytest.raises(ModelError, match=r"net\.zip cannot be unpacked"):
+        install(store, PACK, path, "")
+
+
+@pytest.mark.parametrize(
+    ("place", "byte"),
+    [(b"PK\x01\x02", 46), (b"PK\x05\x06", 19)],
+    ids=["a name that is no text", "an offset below 0"],
+)
+def test_an_archive_with_a_damaged_list_is_not_let_in(store, tmp_path, place, byte):
+    path = tmp_path / "net.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("é.onnx", "a.onnx", "b.onnx"):
+            archive.writestr(name, b"aaa")
+    spoilt = bytearray(path.read_bytes())
+    spoilt[spoilt.index(place) + byte] = 0xFF
+    path.write_bytes(spoilt)
+    with pytest.raises(ModelError, match=r"net\.zip cannot be unpacked"):
         install(store, PACK, path, "")
 
 

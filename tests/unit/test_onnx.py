@@ -28,6 +28,11 @@ class Session:
     def get_providers(self):
         return self._used
 
+    falls_back = True
+
+    def disable_fallback(self):
+        self.falls_back = False
+
     def get_inputs(self):
         return self.inputs
 
@@ -104,6 +109,13 @@ def test_gpu_that_one_of_several_sessions_does_not_use_is_refused(machine):
     machine(**WORKING_GPU)
     with pytest.raises(DeviceUnavailable):
         used_device([Session([CUDA, CPU]), Session([CPU])], "gpu")
+
+
+def test_sessions_do_not_leave_the_gpu_by_themselves(machine):
+    machine(**WORKING_GPU)
+    sessions = [Session([CUDA, CPU]), Session([CUDA, CPU])]
+    used_device(sessions, "auto")
+    assert [session.falls_back for session in sessions] == [False, False]
 
 
 def test_a_gpu_that_works_is_used(machine):

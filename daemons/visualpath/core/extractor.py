@@ -18,6 +18,8 @@ HOSTS_KEYS = ("backend", "backends", "ladder")
 Loader = Callable[[Mapping[str, Any]], Any]
 """Takes the extractor's `config:`, gives the models of one backend, which become `self.models`."""
 
+PictureFormat = Literal["bgr", "gray"]
+
 DropStrategy = Literal["skip_oldest", "skip_intermediate", "skip_busy", "keyframe_only"]
 """Which frames an extractor that is slower than its stream does not look at; each is said, but for `keyframe_only`'s.
 
@@ -48,6 +50,10 @@ class BaseExtractor(ABC):
             fails, and may show a frame again that `extract` failed on: call the models first, then change what is
             remembered of the past. A loader runs a model once before it returns it, raises what it likes, and may be
             called in another thread than `extract` is.
+        backend_pictures: `input_width` and `pixel_format` of the backends, by name, that want other pictures than the
+            class attributes say. Of several that are chosen all get the widest, and "bgr" if one of them wants that.
+        backend_settings: by backend, the keys of `config:` that it reads and others do not. One of these is refused
+            where none that reads it is chosen.
 
     Args:
         config: the extractor's `config:` mapping from visualpath.yaml; raise ValueError for a bad one.
@@ -56,9 +62,11 @@ class BaseExtractor(ABC):
     name: ClassVar[str] = ""
     version: ClassVar[str] = "1.0.0"
     input_width: ClassVar[int | None] = None
-    pixel_format: ClassVar[Literal["bgr", "gray"]] = "bgr"
+    pixel_format: ClassVar[PictureFormat] = "bgr"
     depends: ClassVar[tuple[str, ...]] = ()
     backends: ClassVar[Mapping[str, Loader]] = {}
+    backend_pictures: ClassVar[Mapping[str, tuple[int | None, PictureFormat]]] = {}
+    backend_settings: ClassVar[Mapping[str, Collection[str]]] = {}
 
     models: Any = None
 

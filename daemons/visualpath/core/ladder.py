@@ -4,7 +4,7 @@ Laws:
     1. The rungs are in order, the best first. One is in use; each is closed (as far as is known it works) or open.
     2. A rung opens when it cannot be loaded, and when the one in use fails on so many frames in a row.
     3. From one that opened, the caller steps down to the first below that is closed, or whose wait is over.
-    4. Where there is none, it stays in use, open: each frame is still tried on it, and one that works closes it.
+    4. Where there is none, it stays in use, open: each frame is still tried on it; some in a row that work close it.
     5. An open rung is tried again after a wait (half-open): one above that in use; any, if that is open itself. Once
        loaded it is in use, on probation for some frames; the first that fails sends the caller back where it came from.
     6. The wait doubles each time, up to a bound. It is short again for a rung that had worked for longer than it.
@@ -33,7 +33,7 @@ class Patience:
     Attributes:
         errors: frames in a row that a rung fails on until it opens.
         retry_ns, retry_max_ns: the first wait, and the longest.
-        probation: frames that a rung that is tried again must look at without failing.
+        probation: frames that a rung that is tried again, or that is open and in use, must look at without failing.
     """
 
     errors: int = 5
@@ -79,6 +79,7 @@ class Ladder:
         self.back: int | None = None
         self._patience = patience
         self._errors = 0
+        self._works = 0
         self._trusted_ns = 0
 
     @property
@@ -131,7 +132,8 @@ class Ladder:
             self.probation -= 1
             if not self.probation:
                 self.back, self._trusted_ns = None, now
-        if not self.failed:
+        self._works += 1
+        if not self.failed or self._works < self._patience.probation:
             return None
         assert self.current is not None
         rung = self.rungs[self.current]
@@ -141,7 +143,7 @@ class Ladder:
     def erred(self, why: str, now: int) -> bool:
         """The rung in use has failed on a frame; returns whether it opened by that: then a candidate is to be taken."""
         assert self.current is not None
-        self._errors += 1
+        self._errors, self._works = self._errors + 1, 0
         if self.failed or (not self.probation and self._errors < self._patience.errors):
             return False
         if self.probation:

@@ -8,12 +8,13 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from visualpath.plugin.discovery import EXTRACTORS, FUSIONS, OLD_NAMES
@@ -47,7 +48,7 @@ class Registered:
 def venvs(config: Config | None) -> dict[str, Path]:
     """Each venv by the name that visualpath.yaml has for it: all in `venvs_dir`, and those that it names elsewhere."""
     place = config.venvs_dir if config is not None else VENVS
-    named = {folder.name: folder for folder in sorted(place.glob("*")) if (folder / "bin" / "python").exists()}
+    named = {folder.name: folder for folder in sorted(place.glob("*")) if os.path.lexists(folder / "bin" / "python")}
     wanted = {role.venv: place / role.venv for role in roles(config)} if config is not None else {}
     return wanted | named
 
@@ -91,25 +92,33 @@ def listed(venv: Path, patience_s: float = IMPORT_S) -> list[dict[str, Any]]:
 def _probe(venv: Path, past: int, patience_s: float) -> tuple[list[dict[str, Any]], str]:
     """The probe's lines, and why there are no more: "" if it came to its end."""
     command = [str(venv / "bin" / "python"), "-m", "visualpath.plugin.probe", "--list", "--past", str(past)]
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-    except OSError as error:
-        return [], f"{command[0]}: {error.strerror}"
-    assert process.stdout is not None, "a pipe was asked for"
-    with process.stdout as pipe:
-        text, hangs = _read(pipe.fileno(), patience_s)
-        if hangs:
-            os.killpg(process.pid, signal.SIGKILL)
-        code = process.wait()
+    with tempfile.TemporaryFile() as words:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words, start_new_session=True
+            )
+        except OSError as error:
+            return [], f"{command[0]}: {error.strerror}"
+        assert process.stdout is not None, "a pipe was asked for"
+        with process.stdout as pipe:
+            text, hangs = _read(pipe.fileno(), patience_s)
+            if hangs:
+                os.killpg(process.pid, signal.SIGKILL)
+            code = process.wait()
+        last_word = _last_line(words)
     lines = [json.loads(line) for line in text.splitlines()]
     if hangs:
         return lines, f"its import did not end within {patience_s:g} s"
     if code:
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return lines, f"its import ended the process: {how}"
+        return lines, f"its import ended the process: {how}" if lines else f"{command[0]} ended: {how}{last_word}"
     return lines, ""
+
+
+def _last_line(file: IO[bytes]) -> str:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - 2000))
+    lines = file.read().decode(errors="replace").strip().splitlines()
+    return f"; it said last: {lines[-1][:200]}" if lines else ""
 
 
 def _read(fd: int, patience_s: float) -> tuple[str, bool]:

@@ -28,6 +28,7 @@ from visualpath.extractor.reporter import Reporter
 from visualpath.plugin.discovery import load_extractor
 from visualpath.plugin.models import use_models_dir
 from visualpath.process.backend_state import Change, Shown
+from visualpath.process.background_load import loading
 from visualpath.process.host import ExtractorHost
 from visualpath.process.mailbox import Mailbox, Task
 from visualpath.process.packing import pack_observations
@@ -218,9 +219,8 @@ class ExtractorDaemon:
         return (self._host.backends if self._host is not None else None) or Shown()
 
     def _busy_ns(self) -> int:
-        """In an inference; to load a backend in the middle of it is none."""
         since, backends = self._busy_since_ns, self._backends()
-        return mono_ns() - max(since, backends.loaded_ns) if since and not backends.blocks else 0
+        return backends.inference_ns(since, mono_ns()) if since else 0
 
     def _hangs(self) -> bool:
         return self._busy_ns() > self._config.hang_timeout_ns
@@ -228,7 +228,7 @@ class ExtractorDaemon:
     def _wire_state(self) -> ExtractorState:
         if self._ends_ns is not None:
             return "stopping"
-        if not self._loaded or self._backends().blocks:
+        if not self._loaded or self._backends().blocks_ns:
             return "starting"
         if self._failed_in_a_row >= DEGRADED_AFTER:
             return "degraded"
@@ -271,4 +271,8 @@ class ExtractorDaemon:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point."""
-    return run_daemon(argv, extractor_daemon, ExtractorDaemon, named=True)
+    code = run_daemon(argv, extractor_daemon, ExtractorDaemon, named=True)
+    if loading():
+        logging.shutdown()
+        os._exit(code)
+    return code

@@ -6,7 +6,9 @@ length, whether it is the same file as before); the content is not.
 
 from __future__ import annotations
 
+import errno
 import re
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -21,25 +23,25 @@ import urllib3
 from urllib3.util import Retry, Timeout, make_headers, parse_url
 
 from visualpath.core.errors import ModelError
+from visualpath.models.answer import (
+    Broken,
+    Refused,
+    asked_wait_s,
+    left_https,
+    mark,
+    meaning,
+    phrase,
+    shown,
+    told_length,
+)
 from visualpath.models.manifest import Expected
 
 BLOCK_BYTES = 256 << 10
+MEBIBYTE = 1 << 20
 PROGRESS_BYTES = 1 << 20
-"""An attempt that brought so much begins the count of attempts anew."""
+"""An attempt that brought so much more than was ever there begins the count of attempts anew."""
 AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 MAX_REDIRECTS = 5
-
-
-class Refused(ModelError):
-    """This server will not give the file; asking it again would not help."""
-
-
-class Broken(Exception):
-    """This attempt failed; another may not. `wait_s`: when the server says it may be asked again."""
-
-    def __init__(self, message: str, wait_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.wait_s = wait_s
 
 
 @dataclass(frozen=True)
@@ -92,28 +94,28 @@ class Fetch:
 
         Raises:
             ModelError: no URL gives it; what has come stays.
-            OSError: the disk refuses; the same.
+            OSError: the disk refuses; the same, but of a full disk, which is given back what was taken.
         """
         if self.expected.size_bytes is not None and self.here_bytes() == self.expected.size_bytes:
             return self._began().url
-        left, refusals, failures = list(dict.fromkeys(urls)), [], 0
+        left, refusals, failures, most_bytes = list(dict.fromkeys(urls)), [], 0, self.here_bytes()
         while left:
             url = left[failures % len(left)]
-            before_bytes = self.here_bytes()
             try:
                 self._attempt(url)
                 return url
             except Refused as error:
                 left.remove(url)
-                refusals.append(f"{url}: {error}")
+                refusals.append(f"{shown(url)}: {error}")
                 self.watch.note(refusals[-1])
             except Broken as error:
-                progressed = self.here_bytes() - before_bytes >= PROGRESS_BYTES
-                failures = 1 if progressed else failures + 1
+                failures = 1 if self.here_bytes() - most_bytes >= PROGRESS_BYTES else failures + 1
+                most_bytes = max(most_bytes, self.here_bytes())
                 if failures >= self.patience.attempts:
-                    raise ModelError(f"{url}: {error}; given up after {failures} attempts in a row") from error
+                    raise ModelError(f"{shown(url)}: {error}; given up after {failures} attempts in a row") from error
                 wait_s = self.patience.wait_s(failures, error.wait_s)
-                self.watch.note(f"{url}: {error}; tried again in {wait_s:.1f} s, from {self.here_bytes()} bytes on")
+                from_on = f"tried again in {wait_s:.1f} s, from {self.here_bytes()} bytes on"
+                self.watch.note(f"{shown(url)}: {error}; {from_on}")
                 time.sleep(wait_s)
         raise ModelError("; ".join(refusals))
 
@@ -143,11 +145,11 @@ class Fetch:
                     retries=Retry(None, connect=0, read=0, other=0, redirect=MAX_REDIRECTS),
                 )
             except urllib3.exceptions.HTTPError as error:
-                raise _failure(error) from error
+                raise meaning(error) from error
             with closing(response):
                 offset = self._judge(response, offset)
                 if offset == 0:
-                    self.start.write_bytes(msgspec.json.encode(Start(url, _mark(response))))
+                    self.start.write_bytes(msgspec.json.encode(Start(url, mark(response))))
                 self._take(response, offset)
 
     def _resumed(self, url: str) -> tuple[int, dict[str, str]]:
@@ -169,8 +171,10 @@ class Fetch:
     def _judge(self, response: urllib3.BaseHTTPResponse, offset: int) -> int:
         """From which byte on the answer is; it is one that can be taken."""
         status = response.status
+        if left_https(response):
+            raise Refused("leads from https to http, where anybody on the way could change the file")
         if status in AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise Broken(_status(status), Retry().get_retry_after(response) or 0.0)
+            raise Broken(phrase(status), asked_wait_s(response))
         if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             self.forget()
             raise Broken("the server has less than has come: begun anew")
@@ -179,8 +183,9 @@ class Fetch:
             if first is None or int(first[1]) != offset:
                 self.forget()
                 raise Broken("the server gave another part than was asked for: begun anew")
+            self.watch.note(f"goes on from {offset / MEBIBYTE:.1f} MiB, which were here already")
         elif status != HTTPStatus.OK:
-            raise Refused(_status(status))
+            raise Refused(phrase(status))
         elif offset:
             self.watch.note("the server does not resume, or the file has changed: begun anew")
             offset = 0
@@ -188,31 +193,42 @@ class Fetch:
         return offset
 
     def _judge_kind(self, response: urllib3.BaseHTTPResponse, offset: int) -> None:
-        length = response.headers.get("Content-Length", "")
-        whole = self.expected.size_bytes
-        if whole is not None and length.isdecimal() and offset + int(length) != whole:
-            raise Refused(f"has {offset + int(length)} bytes, the manifest says {whole}")
+        length, whole = told_length(response), self.expected.size_bytes
+        if whole is not None and length is not None and offset + length != whole:
+            raise Refused(f"has {offset + length} bytes, the manifest says {whole}")
+        free = shutil.disk_usage(self.part.parent).free + (self.here_bytes() - offset)
+        if length is not None and length > free:
+            raise Refused(f"has {length / MEBIBYTE:.0f} MiB to give, and {free / MEBIBYTE:.0f} MiB are free")
         if response.headers.get("Content-Type", "").startswith("text/html"):
             raise Refused("gave a web page, not the file")
 
     def _take(self, response: urllib3.BaseHTTPResponse, offset: int) -> None:
-        length = response.headers.get("Content-Length", "")
-        whole = offset + int(length) if length.isdecimal() else self.expected.size_bytes
+        length = told_length(response)
+        whole = offset + length if length is not None else self.expected.size_bytes
+        try:
+            there = self._write(response, offset, whole)
+        except urllib3.exceptions.HTTPError as error:
+            raise meaning(error) from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC:  # a full disk is not to be filled with halves
+                self.forget()
+            raise OSError(error.errno, error.strerror, str(self.part)) from error
+        if whole is not None and there < whole:
+            raise Broken(f"cut off at {there} of {whole} bytes")
+
+    def _write(self, response: urllib3.BaseHTTPResponse, offset: int, whole: int | None) -> int:
+        """Append what comes; returns how much there is then."""
         there = offset
         with self.part.open("ab" if offset else "wb") as out:
             self.watch.progress(there, whole)
-            try:
-                while block := response.read1(BLOCK_BYTES):  # read() would throw away the last of a cut connection
-                    there += len(block)
-                    if whole is not None and there > whole:
-                        self.forget()
-                        raise Refused(f"gives more than the {whole} bytes that it should have")
-                    out.write(block)
-                    self.watch.progress(there, whole)
-            except urllib3.exceptions.HTTPError as error:
-                raise _failure(error) from error
-        if whole is not None and there < whole:
-            raise Broken(f"cut off at {there} of {whole} bytes")
+            while block := response.read1(BLOCK_BYTES):  # read() would throw away the last of a cut connection
+                there += len(block)
+                if whole is not None and there > whole:
+                    self.forget()
+                    raise Refused(f"gives more than the {whole} bytes that it should have")
+                out.write(block)
+                self.watch.progress(there, whole)
+        return there
 
 
 def _pool(url: str, patience: Patience) -> urllib3.PoolManager:
@@ -222,7 +238,7 @@ def _pool(url: str, patience: Patience) -> urllib3.PoolManager:
     proxy = proxies.get(address.scheme or "", proxies.get("all", ""))
     if not proxy or proxy_bypass(address.netloc or ""):
         return urllib3.PoolManager(timeout=timeout)
-    at = parse_url(proxy)
+    at = parse_url(proxy if "://" in proxy else f"http://{proxy}")
     headers = make_headers(proxy_basic_auth=unquote(at.auth)) if at.auth else {}
     try:
         return urllib3.ProxyManager(at._replace(auth=None).url, proxy_headers=headers, timeout=timeout)
@@ -230,27 +246,3 @@ def _pool(url: str, patience: Patience) -> urllib3.PoolManager:
         raise Refused(
             f"the proxy {at.scheme}://{at.netloc} is of no kind that is spoken here: name one of http"
         ) from None
-
-
-def _mark(response: urllib3.BaseHTTPResponse) -> str:
-    """What a server knows this content by; a weak ETag does not promise the same bytes."""
-    etag = response.headers.get("ETag", "")
-    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
-
-
-def _status(status: int) -> str:
-    phrase = next((known.phrase for known in HTTPStatus if known == status), "")
-    return f"HTTP {status} {phrase}".rstrip()
-
-
-def _failure(error: urllib3.exceptions.HTTPError) -> Refused | Broken:
-    """What an error of the library means, without its inner names and addresses."""
-    cause: Exception = (error.reason or error) if isinstance(error, urllib3.exceptions.MaxRetryError) else error
-    text = re.sub(r"^\w+\(.*?\): ", "", str(cause)) or type(cause).__name__
-    if isinstance(cause, urllib3.exceptions.LocationValueError):
-        return Refused(f"leads to what is no http(s) address: {text}")
-    if isinstance(cause, urllib3.exceptions.SSLError):
-        return Refused(f"{text}; $SSL_CERT_FILE may name the certificates that are trusted here")
-    if isinstance(cause, urllib3.exceptions.TimeoutError):
-        return Broken(f"nothing came in time: {text}")
-    return Broken(text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import lzma
 import os
 import shutil
 import zipfile
@@ -20,6 +22,8 @@ from visualpath.runtime.files import sync_dir
 
 Open = Callable[[str], BinaryIO]
 """Opens one of a model's files by its name."""
+SPOILT = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
+"""What zipfile raises of an archive that is damaged, encrypted (RuntimeError) or packed in a way that it lacks."""
 
 
 def install(store: ModelStore, model: Model, source: Path, origin: str) -> dict[str, str]:
@@ -63,8 +67,12 @@ def _opened(model: Model, source: Path) -> Iterator[Open]:
         try:
             with zipfile.ZipFile(source) as archive:
                 yield lambda name: _open_member(archive, source, name)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last: encrypted
+        except SPOILT as error:
             raise ModelError(f"{source} cannot be unpacked: {error}") from error
+        except OSError as error:
+            if error.errno not in (None, errno.EINVAL):  # bz2 has none of its own; the other is an offset below 0
+                raise
+            raise ModelError(f"{source} cannot be unpacked: {error.strerror or error}") from error
     else:
         yield lambda _name: source.open("rb")
 

@@ -6,12 +6,11 @@ import shutil
 from dataclasses import dataclass
 
 from visualpath.core.errors import ModelError
-from visualpath.models.fetch import Fetch, Patience, Watch
+from visualpath.models.answer import shown
+from visualpath.models.fetch import MEBIBYTE, Fetch, Patience, Watch
 from visualpath.models.install import install
 from visualpath.models.manifest import Expected, Model
 from visualpath.models.store import USABLE, ModelStore, sha256_of
-
-MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,14 @@ def pull(
         if expected.sha256 is None and not model.checksummed and not trust:
             raise ModelError(
                 f"{model.name}: no checksum of it is known; `vpctl models pull {model.name} --trust` takes what "
-                f"{model.urls[0]} gives, and pins it"
+                f"{shown(model.urls[0])} gives, and pins it"
             )
         fetch = Fetch(store.state_file(model, "part"), store.state_file(model, "from"), expected, watch)
         if patience is not None:
             fetch.patience = patience
         _require_room(store, model, fetch)
         url = _fetch_right(fetch, list(model.urls), model)
-        pins = install(store, model, fetch.part, url)
+        pins = install(store, model, fetch.part, shown(url))
         fetch.forget()
         return Pulled(True, pins)
 
@@ -91,7 +90,7 @@ def _fetch_right(fetch: Fetch, urls: list[str], model: Model) -> str:
         if fetch.expected.sha256 in (None, found):
             return url
         fetch.forget()
-        wrong = f"{url}: what came has the sha256 {found}, not {fetch.expected.sha256}: deleted"
+        wrong = f"{shown(url)}: what came has the sha256 {found}, not {fetch.expected.sha256}: deleted"
         if not resumed:
             urls.remove(url)
         if not urls:

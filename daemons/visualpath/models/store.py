@@ -117,15 +117,19 @@ class ModelStore:
                 if seen.get(name) != Seen.of(path, wanted):
                     found = sha256_of(path)
                     if found != wanted:
+                        self._remember(model, {each: seen[each] for each in seen if each != name})
                         return Checked("damaged", f"{path} has the sha256 {found[:12]}..., not {wanted[:12]}...")
                     seen[name] = Seen.of(path, found)
             except OSError as error:
                 return Checked("damaged", f"{path}: {error.strerror}")
         if seen != record.seen:
-            self._remember(model, record, seen)
+            self._remember(model, seen)
         return Checked("there" if model.checksummed else "pinned")
 
-    def _remember(self, model: Model, record: Record, seen: dict[str, Seen]) -> None:
+    def _remember(self, model: Model, seen: dict[str, Seen]) -> None:
+        record = self.record(model)  # hashing takes seconds, in which another process may have pinned something
+        if record.seen == seen:
+            return
         record.seen = seen
         try:
             write_record(self.state_file(model, "json"), record)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, field
 
 from visualpath.core.errors import PluginConfigError, PluginError, told
-from visualpath.core.extractor import HOSTS_KEYS, BaseExtractor
+from visualpath.core.extractor import HOSTS_KEYS, BaseExtractor, PictureFormat
 from visualpath.core.ladder import Patience
 from visualpath.core.strict import UNKNOWN_KEY, misfit
 from visualpath.core.units import Duration, decode_quantity
@@ -36,24 +36,30 @@ class Choice:
         loaders: by name, the best first; of a class without backends: its `load_models`, by no name.
         patience: when one is given up and tried again.
         config: the plug-in's own part of its configuration.
+        input_width, pixel_format: of the pictures; what is enough for each that may be loaded.
     """
 
     loaders: Mapping[str, Callable[[], Any]]
     patience: Patience
     config: Mapping[str, Any]
+    input_width: int | None = None
+    pixel_format: PictureFormat = "bgr"
 
 
 def choose(extractor: type[BaseExtractor], config: Mapping[str, Any]) -> Choice:
     """Take apart what belongs to the host and what to the plug-in.
 
     Raises:
-        PluginConfigError: a key of the host's has a value that is not allowed.
+        PluginConfigError: a key of the host's has a value that is not allowed, or one is for backends not chosen.
     """
     if not extractor.backends:
-        return Choice({"": partial(extractor.load_models, config)}, Patience(), config)
+        loaders = {"": partial(extractor.load_models, config)}
+        return Choice(loaders, Patience(), config, extractor.input_width, extractor.pixel_format)
     rest = {key: value for key, value in config.items() if key not in HOSTS_KEYS}
-    loaders = {name: partial(extractor.backends[name], rest) for name in _names(extractor, config)}
-    return Choice(loaders, _patience(config.get("ladder", {})), rest)
+    names = _names(extractor, config)
+    _refuse_unread(extractor, names, rest)
+    loaders = {name: partial(extractor.backends[name], rest) for name in names}
+    return Choice(loaders, _patience(config.get("ladder", {})), rest, *_pictures(extractor, names))
 
 
 def _names(extractor: type[BaseExtractor], config: Mapping[str, Any]) -> list[str]:
@@ -71,6 +77,23 @@ def _names(extractor: type[BaseExtractor], config: Mapping[str, Any]) -> list[st
         if name in names[:i]:
             raise PluginConfigError((key,), f"{name!r} stands here twice: take one out")
     return names
+
+
+def _refuse_unread(extractor: type[BaseExtractor], names: Sequence[str], config: Mapping[str, Any]) -> None:
+    for key in config:
+        readers = [name for name, keys in extractor.backend_settings.items() if key in keys]
+        if readers and not set(readers) & set(names):
+            raise PluginConfigError(
+                (key,),
+                f"no backend that is chosen reads it, only {' and '.join(readers)}: "
+                f"write `backend: {readers[0]}`, or take it out",
+            )
+
+
+def _pictures(extractor: type[BaseExtractor], names: Sequence[str]) -> tuple[int | None, PictureFormat]:
+    usual = extractor.input_width, extractor.pixel_format
+    widths, formats = zip(*(extractor.backend_pictures.get(name, usual) for name in names), strict=True)
+    return None if None in widths else max(widths), "bgr" if "bgr" in formats else "gray"
 
 
 def _patience(written: object) -> Patience:

@@ -125,11 +125,13 @@ def providers(device: Device) -> list[str]:
 
 
 def used_device(sessions: Sequence[Any], asked: Device) -> Used:
-    """Where sessions run, all of them.
+    """Where sessions run, all of them, and stay: a GPU that is lost is an error at each run.
 
     Raises:
         DeviceUnavailable: the GPU was asked for, and one of them does not use it.
     """
+    for session in sessions:
+        session.disable_fallback()  # onnxruntime's own: on the CPU from then on, with a line on stdout
     used = {session.get_providers()[0] for session in sessions}
     if used == {CUDA}:
         return Used("gpu")

@@ -25,6 +25,8 @@ REASON_MAX = 300
 """Characters of a reason, which stands in one line."""
 MARK_MAX = 120
 """Characters of a reason in the metadata of each observation."""
+END_PATIENCE_S = 3.0
+"""How long `close` waits for a load in the background; below the daemons' patience with a stop."""
 
 CAUSES: dict[type[Exception], Cause] = {ModelMissingError: "missing", DeviceUnavailable: "device"}
 
@@ -132,11 +134,12 @@ class Backends:
         return False
 
     def close(self) -> None:
-        """Close all that is loaded, and what is being loaded as soon as it is."""
+        """Close all that is loaded, and what is being loaded as soon as it is; wait some time for that."""
         self._close(self._loaded.values())
         self._loaded.clear()
         if self._background is not None:
             self._background.future.add_done_callback(self._close_late)
+            self._background.wait(END_PATIENCE_S)
 
     def _step(self, errors: list[Exception]) -> bool:
         """Take the first candidate that can be loaded, if there is one; why the others cannot goes into `errors`."""
@@ -152,7 +155,7 @@ class Backends:
         return False
 
     def _load(self, index: int) -> Any:
-        self._show(loading=self.shown.names[index], blocks=True)
+        self._show(loading=self.shown.names[index], blocks_ns=self._clock())
         try:
             if self._background is None or self._background.index != index:
                 return self._loaders[index]()
@@ -208,7 +211,7 @@ class Backends:
     def _show(self, **changed: Any) -> None:
         ladder, reason = self._ladder, self._reason()
         if not self._named or ladder.current is None:
-            self.shown = replace(self.shown, **{"loading": "", "blocks": False, **changed})
+            self.shown = replace(self.shown, **{"loading": "", "blocks_ns": 0, **changed})
             return
         state: State = "fallback" if ladder.troubles() else "ok"
         state = "failed" if ladder.failed else "probation" if ladder.probation else state
@@ -221,7 +224,7 @@ class Backends:
             "reason": reason,
             "retry_ns": ladder.retry_ns(),
             "loading": background,
-            "blocks": False,
+            "blocks_ns": 0,
         }
         self.shown = replace(self.shown, **{**now_so, **changed})
         self.mark = {"backend": self._name(), **({"degraded": reason[:MARK_MAX]} if reason else {})}

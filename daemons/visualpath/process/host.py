@@ -55,6 +55,7 @@ class ExtractorHost:
         self.source = source
         self._config = config
         self._on_change = on_change
+        self._view = View(extractor.input_width, extractor.pixel_format)
         self._backends: Backends | None = None
         self._spare: BaseExtractor | None = None
         self._by_stream: dict[str, BaseExtractor] = {}
@@ -62,8 +63,8 @@ class ExtractorHost:
 
     @property
     def view(self) -> View:
-        """How it wants its pictures."""
-        return View(self.extractor.input_width, self.extractor.pixel_format)
+        """How it wants its pictures, whichever of its backends is in use."""
+        return self._view
 
     @property
     def backends(self) -> Shown | None:
@@ -82,6 +83,7 @@ class ExtractorHost:
         try:
             choice = choose(self.extractor, self._config)
             self._config = choice.config
+            self._view = View(choice.input_width, choice.pixel_format)
             self._backends = Backends(self.source, choice, self._on_change)
             self._backends.open()
             self._spare = self._make(first)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from facemoment.graph import Graph
 from facemoment.tracking import Box
 
 VERTICES = 468
@@ -65,8 +67,12 @@ class FaceModels:
 
         self._rect = NormalizedRect
         self._lock = threading.Lock()
-        self._detector = FaceDetection(model_selection=model_selection, min_detection_confidence=min_confidence)
-        self._mesh = SolutionBase(graph_config=MESH_GRAPH, side_inputs={"with_attention": True}, outputs=["landmarks"])
+        self._detector = Graph(
+            partial(FaceDetection, model_selection=model_selection, min_detection_confidence=min_confidence)
+        )
+        self._mesh = Graph(
+            partial(SolutionBase, graph_config=MESH_GRAPH, side_inputs={"with_attention": True}, outputs=["landmarks"])
+        )
 
     def detect(self, rgb: npt.NDArray[np.uint8]) -> list[Detection]:
         """Find the faces in a picture.

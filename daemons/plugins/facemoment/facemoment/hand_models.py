@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from facemoment.graph import Graph
 
 Points = npt.NDArray[np.float32]
 
@@ -46,7 +49,9 @@ class HandModels:
         from mediapipe.python.solutions.hands import Hands  # here: takes a second and 100 MB
 
         self._lock = threading.Lock()
-        self._hands = Hands(static_image_mode=True, max_num_hands=max_hands, min_detection_confidence=min_confidence)
+        self._hands = Graph(
+            partial(Hands, static_image_mode=True, max_num_hands=max_hands, min_detection_confidence=min_confidence)
+        )
 
     def find(self, rgb: npt.NDArray[np.uint8]) -> list[FoundHand]:
         """Find the hands in a picture.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+
+from facemoment.graph import Graph
 
 WARM_UP_FRAMES = 2
 
@@ -72,11 +74,14 @@ class PoseModel:
         from mediapipe.python.solutions.pose import Pose  # here: takes a second and 100 MB
 
         # Not smoothed: MediaPipe takes every picture for 33 ms after the last, so at 10 a second a wave would fade.
-        self._graph: Any = Pose(
-            model_complexity=1,
-            smooth_landmarks=False,
-            min_detection_confidence=min_confidence,
-            min_tracking_confidence=min_confidence,
+        self._graph = Graph(
+            partial(
+                Pose,
+                model_complexity=1,
+                smooth_landmarks=False,
+                min_detection_confidence=min_confidence,
+                min_tracking_confidence=min_confidence,
+            )
         )
 
     def find(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ HEADERS = ("model", "needed by", "licence", "size", "state", "what to do")
 @click.pass_context
 def command(context: click.Context) -> None:
     """List the models that extractors may need; verify, add and pull them. They lie in models_dir."""
+    os.umask(0o022)  # daemons of other users read what lies there
     if context.invoked_subcommand is None:
         context.invoke(list_command)
 
@@ -87,7 +89,7 @@ def add_command(vpctl: Vpctl, file: Path, name: str | None) -> None:
         with store.lock(model):
             pins = install(store, model, file, str(file.resolve()))
     except (ModelError, OSError) as error:
-        vpctl.fail(_said(error), EXIT_REFUSED)
+        vpctl.fail(_said(store, error), EXIT_REFUSED)
     _show(vpctl, [_placed(store, model, Pulled(True, pins))])
 
 
@@ -112,7 +114,7 @@ def pull_command(vpctl: Vpctl, names: tuple[str, ...], everything: bool, trust: 
             with _watched(vpctl, model) as watch:
                 placed.append(_placed(store, model, pull(store, model, watch, trust=trust)))
         except (ModelError, OSError) as error:
-            _note(_said(error))
+            _note(_said(store, error))
             failed += 1
         except KeyboardInterrupt:
             vpctl.fail(f"interrupted; `vpctl models pull {model.name}` goes on where it stopped", EXIT_REFUSED)
@@ -191,9 +193,9 @@ def _mebibytes(size_bytes: int | None) -> str:
     return "?" if size_bytes is None else f"{size_bytes / (1 << 20):.1f} MiB"
 
 
-def _said(error: ModelError | OSError) -> str:
+def _said(store: ModelStore, error: ModelError | OSError) -> str:
     if isinstance(error, OSError):
-        return f"{error.filename or 'models_dir'}: {error.strerror or error}"
+        return f"{error.filename or store.folder}: {error.strerror or error}"
     return str(error)
 
 

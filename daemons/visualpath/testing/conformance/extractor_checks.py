@@ -37,17 +37,22 @@ def check_class(trial: Trial) -> str:
     check_metadata(kind, name)
     if not (isinstance(kind.version, str) and kind.version):
         raise Refused(f"`version` is {kind.version!r}: write text, such as '1.0.0'")
-    width = kind.input_width
-    if width is not None and (not isinstance(width, int) or isinstance(width, bool) or width < 1):
-        raise Refused(f"`input_width` is {width!r}: write a number of pixels of at least 1, or None for full size")
-    if kind.pixel_format not in ("bgr", "gray"):
-        raise Refused(f"`pixel_format` is {kind.pixel_format!r}: write 'bgr' or 'gray'")
+    _check_picture(kind.input_width, kind.pixel_format)
+    for width, pixel_format in kind.backend_pictures.values():
+        _check_picture(width, pixel_format)
     given = ("frame", "seen") if kind.depends else ("frame",)
     try:
         inspect.signature(kind.extract).bind(None, *given)
     except TypeError as error:
         raise Refused(f"extract() is called with {' and '.join(given)}: {error}") from error
-    return f"{name} {kind.version}, pictures: {kind.pixel_format}, {_asked(width)}"
+    return f"{name} {kind.version}"
+
+
+def _check_picture(width: object, pixel_format: object) -> None:
+    if width is not None and (not isinstance(width, int) or isinstance(width, bool) or width < 1):
+        raise Refused(f"`input_width` is {width!r}: write a number of pixels of at least 1, or None for full size")
+    if pixel_format not in ("bgr", "gray"):
+        raise Refused(f"`pixel_format` is {pixel_format!r}: write 'bgr' or 'gray'")
 
 
 def check_metadata(kind: type[Any], name: str) -> None:
@@ -65,6 +70,7 @@ def check_metadata(kind: type[Any], name: str) -> None:
 
 def check_config(trial: Trial) -> str:
     """It can be made as configured, and a mistyped key is refused with a ValueError."""
+    _ = trial.choice  # what is wrong with the host's own keys
     with trial.watch.starting("the construction"):
         try:
             trial.extractor(trial.plan.config)
@@ -94,7 +100,10 @@ def check_start(trial: Trial) -> str:
         loaded = time.monotonic()
         trial.say_of(host, 0)
         first_ms = (time.monotonic() - loaded) * 1e3
-    return f"ready after {loaded - started:.1f} s, first frame {first_ms:.0f} ms"
+    backend = next(iter(trial.choice.loaders))
+    of = f"backend {backend}, " if backend else ""
+    pictures = f"pictures: {trial.view.pixel_format}, {_asked(trial.view.input_width)}"
+    return f"{of}{pictures}, ready after {loaded - started:.1f} s, first frame {first_ms:.0f} ms"
 
 
 def check_observations(trial: Trial) -> str:

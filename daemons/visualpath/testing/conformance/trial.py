@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import module_from_spec, spec_from_file_location
@@ -16,9 +16,10 @@ import msgspec
 import numpy as np
 
 from visualbase.frame import Frame
-from visualpath.core.errors import ExtractionError, PluginError, told
+from visualpath.core.errors import ExtractionError, PluginConfigError, PluginError, told
 from visualpath.core.extractor import BaseExtractor
 from visualpath.core.observation import Observation
+from visualpath.plugin.backends import Choice, choose
 from visualpath.process.host import ExtractorHost
 from visualpath.process.packing import pack_observations
 from visualpath.process.view import View
@@ -53,7 +54,15 @@ class Trial:
     @property
     def view(self) -> View:
         """How it wants its pictures."""
-        return View(self.extractor.input_width, self.extractor.pixel_format)
+        return View(self.choice.input_width, self.choice.pixel_format)
+
+    @cached_property
+    def choice(self) -> Choice:
+        """What its configuration asks the host for."""
+        try:
+            return choose(self.extractor, self.plan.config)
+        except PluginConfigError as error:
+            raise Refused(f"it cannot be made with the configuration {self.plan.config}: {error}") from error
 
     @cached_property
     def pictures(self) -> list[Picture]:
@@ -65,15 +74,16 @@ class Trial:
         return [as_seen(picture, self.view) for picture in tape]
 
     @contextmanager
-    def host(self, config: Mapping[str, Any] | None = None) -> Iterator[ExtractorHost]:
+    def host(self) -> Iterator[ExtractorHost]:
         """The extractor as the daemon hosts it: models loaded, the first object made; closed at the end."""
-        host = ExtractorHost(self.extractor, self.plan.name, self.plan.config if config is None else config)
+        host = ExtractorHost(self.extractor, self.plan.name, self.plan.config)
         with self.watch.starting("load_models() and the construction"):
             try:
                 host.open()
             except PluginError as error:
                 raise Refused(str(error), line_of_error(error, self.root)) from error
         try:
+            _require_first(host)
             yield host
         finally:
             with self.watch.doing("close()"):
@@ -93,6 +103,7 @@ class Trial:
             except ExtractionError as error:
                 where = line_of_error(error, self.root)
                 raise Refused(f"extract() failed on {what}: {told(error)}", where) from error
+        _require_first(host)
         return observations
 
     def say(self, host: ExtractorHost, stream: str = "kit", epoch: int = 1) -> Said:
@@ -107,6 +118,16 @@ class Trial:
     def repeats_itself(self) -> bool:
         """Whether two fresh processes say the same of the tape; else no other comparison proves anything."""
         return fresh_said(self.plan) == fresh_said(self.plan)
+
+
+def _require_first(host: ExtractorHost) -> None:
+    """Of several backends the first is in use: of what the host goes on with where it fails, nothing was asked."""
+    shown = host.backends
+    if shown is not None and shown.rung > 0:
+        raise Refused(
+            f"backend {shown.reason}; a daemon would go on with {shown.name}, which can be tried by itself: "
+            f'--plugin-config \'{{"backend": "{shown.name}"}}\''
+        )
 
 
 def fresh_said(plan: Plan) -> bytes:

@@ -17,7 +17,7 @@ from visualpath.core.extractor import BaseExtractor
 from visualpath.core.observation import Observation
 from visualpath.plugin.onnx import Device
 
-INPUT_WIDTH = 640
+HSEMOTION_WIDTH = 640
 SCORES = ("smile", "mouth_open", "eyes_closed", "brow_raise", "valence", "arousal")
 
 
@@ -82,10 +82,12 @@ class ExpressionExtractor(BaseExtractor):
     """
 
     name = "expression"
-    input_width = INPUT_WIDTH  # mesh needs the proportions alone, but it may stand in for hsemotion at any frame
-    pixel_format = "bgr"
+    input_width = 1  # of mesh, which needs the proportions alone
+    pixel_format = "gray"
     depends = ("face",)
     backends = {"mesh": load_mesh, "hsemotion": load_hsemotion}
+    backend_pictures = {"hsemotion": (HSEMOTION_WIDTH, "bgr")}
+    backend_settings = {"hsemotion": ExpressionConfig.__struct_fields__}
 
     models: ExpressionBackend[Face, Expression]
 
@@ -96,7 +98,7 @@ class ExpressionExtractor(BaseExtractor):
     def extract(
         self, frame: Frame, seen: Mapping[str, Sequence[Observation[Any]]] | None = None
     ) -> Observation[list[Expression]]:
-        """Read the expressions of the faces in one picture of shape (height, width, 3), in B, G, R order."""
+        """Read the expressions of the faces in one picture, as its backend wants it."""
         faces = read((seen or {}).get("face", ()), Face)
         expressions = list(self.models.read(frame, faces))
         known = {each.track_id: each for each in expressions}

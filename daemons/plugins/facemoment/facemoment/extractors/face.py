@@ -112,6 +112,7 @@ class FaceExtractor(BaseExtractor):
     pixel_format = "bgr"
 
     backends = {"mediapipe": load_mediapipe, "insightface": load_insightface}
+    backend_settings = {"mediapipe": ("model_selection",), "insightface": ("model", "device", "threads", "parts")}
 
     models: DetectionBackend[FoundFace]
 

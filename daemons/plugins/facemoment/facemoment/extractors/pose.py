@@ -23,7 +23,7 @@ from visualpath.core.extractor import BaseExtractor
 from visualpath.core.observation import Observation
 from visualpath.plugin.onnx import Device
 
-INPUT_WIDTH = 640
+MEDIAPIPE_WIDTH, YOLO_WIDTH = 480, 640
 MEDIAPIPE_CONFIDENCE, YOLO_CONFIDENCE = 0.7, 0.5
 
 Waves = tuple[WaveDetector, WaveDetector]
@@ -73,7 +73,7 @@ def load_mediapipe(config: Mapping[str, Any]) -> MediaPipePose:
     """The model in MediaPipe's wheel, one person: the venv face."""
     checked = PoseConfig.parse(config)
     make = partial(PoseModel, checked.min_confidence or MEDIAPIPE_CONFIDENCE)
-    return MediaPipePose(PoseModels(make, INPUT_WIDTH))
+    return MediaPipePose(PoseModels(make, MEDIAPIPE_WIDTH))
 
 
 def load_yolo(config: Mapping[str, Any]) -> YoloPose:
@@ -111,9 +111,11 @@ class PoseExtractor(BaseExtractor):
     """
 
     name = "pose"
-    input_width = INPUT_WIDTH
+    input_width = MEDIAPIPE_WIDTH
     pixel_format = "bgr"
     backends = {"mediapipe": load_mediapipe, "yolo": load_yolo}
+    backend_pictures = {"yolo": (YOLO_WIDTH, "bgr")}
+    backend_settings = {"yolo": ("model", "device", "threads", "max_persons")}
 
     models: PoseBackend[FoundPerson]
 
