@@ -230,6 +230,7 @@ class Builder:
         stale = changed(name, self.python) if record else []
         if record and not stale:
             return f"{name}: {UP_TO_DATE}"
+        print(f"{name}: building", flush=True)
         started, inputs = time.monotonic(), fingerprints(name, self.python)
         with (VENVS / f"{name}.log").open("w") as log:
             if record and set(stale) <= set(own_files(name)):

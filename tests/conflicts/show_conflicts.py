@@ -116,7 +116,9 @@ def forced(venv: str, packages: tuple[str | Path, ...], other: str, program: str
             capture_output=True, text=True, check=False, env={"PYTHONPATH": folder},
         )  # fmt: skip
     tried = " and ".join(getattr(package, "stem", package) for package in packages if package != "numpy.libs")
-    return f"{tried} of {other} in {venv}", done.stderr.strip().splitlines()[-1] if done.returncode else "works"
+    return f"{tried} of the venv {other} before those of the venv {venv}", done.stderr.strip().splitlines()[
+        -1
+    ] if done.returncode else "works"
 
 
 def loaded(pid: int) -> dict[str, str]:
@@ -153,7 +155,7 @@ def show_chain(console: Console, video: Path, frames: int) -> None:
             cells = [found[key] for key in ("venv", "Python")] + [found.get(key, "-") for key in SHOWN]
             counted = [counters().get(f"{what}.{name}", 0) for what in ("obs", "skips")]
             table.add_row(name, str(status["pid"]), *cells, *map(str, counted))
-        console.print(f"\nat once in one chain, on {video.name}:")
+        console.print(f"\nEach in a venv of its own, at once in one chain, on {video.name}:")
         console.print(table)
         console.print(
             f"aligned sets: {counters()['sets']}; triggers of a rule about all three: {counters()['triggers']}"
@@ -168,13 +170,14 @@ def main() -> int:
     args = parser.parse_args()
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
     real = True
+    console.print("What refuses to be in one venv, by pip, and what comes of it when it is forced:\n")
     for conflict in CONFLICTS:
         console.print(f"pip install {' '.join(conflict.wanted)}")
         said = refused(conflict.wanted)
         console.print("\n".join(f"    {line.strip()}" for line in said), soft_wrap=True)
         real &= any("ResolutionImpossible" in line for line in said)
         for attempt in conflict.forced:
-            console.print("    with {}: {}".format(*forced(*attempt)), soft_wrap=True)
+            console.print("    forced, {}: {}".format(*forced(*attempt)), soft_wrap=True)
     try:
         show_chain(console, args.video.resolve(), args.frames)
     except FaultError as error:

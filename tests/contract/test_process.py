@@ -31,6 +31,7 @@ from visualpath.process.view import JpegFrame
 from visualpath.process.worker import WorkerResult, found
 from visualpath.video import Step, VideoResult
 
+VENVS = Path(sys.prefix).parent
 FPS = 30
 DARK_BRIGHT_DARK = (30, 36, 39)
 """Frames."""
@@ -75,7 +76,7 @@ def video(tmp_path_factory):
 @pytest.fixture
 def config(tmp_path):
     path = tmp_path / "visualpath.yaml"
-    path.write_text(CONFIG.format(venvs=Path(sys.prefix).parent))
+    path.write_text(CONFIG.format(venvs=VENVS))
     return path
 
 
@@ -267,7 +268,7 @@ def test_the_overlay_says_how_the_gate_stands(tmp_path, monkeypatch):
     for each in (first, opening, later):
         output.add(each, ["smile: no"])
     output.close()
-    is_open = "gate open since 0.700 s: all well for 0.7 s"
+    is_open = "gate open since 0.700 s"
     assert shown == [["smile: no"], [is_open, "smile: no"], [is_open, "smile: no"]]
 
 
@@ -361,3 +362,35 @@ def test_process_video_refuses_a_backend_that_is_not_there(video):
 def test_process_video_refuses_what_never_ends():
     with pytest.raises(SourceError, match="it never ends"):
         vp.process_video("synthetic://?live=1", modules=[Luma])
+
+
+def test_extractors_may_be_named_by_several_options(process, tmp_path):
+    result = process("-e", "quality", "-e", "smell", "-o", tmp_path / "out")
+    assert (result.exit_code, "no extractor 'smell'" in result.output) == (1, True)
+
+
+RULES = """
+venvs_dir: {venvs}
+streams: {{cam1: {{source: unused.mp4}}}}
+extractors: {{quality: {{venv: dev}}, scripted: {{venv: dev}}}}
+fusion:
+  rules:
+    - {{label: two, when: {{any: [quality.brightnes >= 0.5, scripted.n >= 1]}}}}
+"""
+
+
+def test_why_a_rule_could_never_fire_is_told(video, tmp_path):
+    yaml = tmp_path / "visualpath.yaml"
+    yaml.write_text(RULES.format(venvs=VENVS))
+    args = ["--config", str(yaml), "--json", "process", str(video), "-e", "quality", "-o", str(tmp_path / "out")]
+    assert json.loads(CliRunner().invoke(main, args).stdout)["doubts"] == [
+        "rule 'two' reads quality.brightnes, which quality never gave; it gave blur, brightness, contrast",
+        "rule 'two' reads scripted.n: give scripted too, by -e",
+    ]
+
+
+def test_that_nothing_decides_is_told(video, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".venvs").symlink_to(VENVS)
+    result = CliRunner().invoke(main, ["process", str(video), "-e", "quality", "-o", "out"])
+    assert "nothing decides: there is no visualpath.yaml here, and no --fusion" in result.output

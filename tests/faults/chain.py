@@ -182,6 +182,10 @@ class Chain:
                     found[int(folder.name)] = command
         return found
 
+    def daemon_pids(self) -> dict[int, str]:
+        """As `pids`, without the encoders, which clip starts and ends as it needs them."""
+        return {pid: command for pid, command in self.pids().items() if "-m visualbase.transcode" not in command}
+
     def kill(self, daemon: str) -> int:
         """kill -9; returns the pid that it had."""
         pid = self.pid(daemon)

@@ -91,7 +91,7 @@ class Rounds:
 
     def _check_processes(self, victim: str, old: dict[int, str]) -> None:
         """One process per daemon, and none of the old set after a kill of supervisord."""
-        now = self._chain.pids()
+        now = self._chain.daemon_pids()
         if len(now) != len(VICTIMS):
             self.wrong.append(f"{len(now)} processes after the kill of {victim}, not {len(VICTIMS)}: {now}")
         if victim == "supervisord" and set(now) & set(old):

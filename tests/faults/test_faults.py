@@ -73,14 +73,16 @@ def test_a_kill_of_supervisord_leaves_no_orphans(chain):
 
 def test_up_after_a_kill_of_supervisord_starts_one_set(chain):
     chain.up()
-    assert sorted(chain.pids()) == sorted(map(chain.pid, [role.daemon for role in chain.roles] + ["supervisord"]))
+    assert sorted(chain.daemon_pids()) == sorted(
+        map(chain.pid, [role.daemon for role in chain.roles] + ["supervisord"])
+    )
     chain.wait_for_flow(20)
 
 
 def test_a_second_up_changes_no_process(chain):
-    before = set(chain.pids())
+    before = set(chain.daemon_pids())
     chain.up()
-    assert set(chain.pids()) == before
+    assert set(chain.daemon_pids()) == before
 
 
 def test_a_hung_daemon_that_is_stopped_and_continued_is_one_and_works(chain):

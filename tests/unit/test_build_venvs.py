@@ -167,6 +167,7 @@ def test_a_venv_that_was_moved_is_told_so(script, builder, state, monkeypatch, t
 def test_report_has_the_packages_of_a_venv(script, builder, state, capsys):
     builder.ensure("x")
     (script.VENVS / "x/lib/python3.11/site-packages/a-1.dist-info").mkdir(parents=True)
+    capsys.readouterr()
     script.report(["x"], None)
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["x", "1", "0"]
 

@@ -201,8 +201,8 @@ fusion: {plugin: highlight, config: {triggers: [v-sign]}}
 def test_a_moment_before_a_closed_gate_is_told_with_the_gate_and_why(make_scene):
     scene = people(make_scene, face={**FACE, "yaw": 60.0})
     assert why(scene, 1000) == (
-        "no: it waited for the gate to open; face.|yaw| was 60 (needs <= 25) on frame #20; gesture.v_sign was never "
-        "seen (needs > 0); gesture reported without v_sign on #0-#20"
+        "no: it waited for the gate to open; face.|yaw| was 60 (needs <= 25) on frame #20; gesture.v_sign is unknown: "
+        "no hand in sight (needs > 0)"
     )
 
 

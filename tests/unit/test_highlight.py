@@ -763,6 +763,11 @@ def test_only_the_triggers_that_are_named_are_looked_for():
     assert fired(fusion, *calm(750, 900, **V)) == []
 
 
+def test_what_is_asked_for_by_name_needs_its_extractor():
+    assert HighlightFusion({"triggers": ["hand-wave", "v-sign"]}).depends == ("face", "pose", "gesture")
+    assert HighlightFusion().depends == ("face",)
+
+
 @pytest.mark.parametrize(
     ("config", "key", "message"),
     [

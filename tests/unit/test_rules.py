@@ -393,14 +393,20 @@ def test_a_hold_that_only_an_unknown_value_has_ended_is_not_another_time():
     assert fired(RulesFusion([rule(count=2, within="5s")]), *frames) == []
 
 
+@pytest.mark.parametrize(("false_ms", "expected"), [(50, []), (100, [(0, 350)])])
+def test_a_flicker_shorter_than_for_makes_no_second_time(false_ms, expected):
+    frames = [frame(t, face=int(not 150 <= t < 150 + false_ms)) for t in range(0, 1000, 50)]
+    assert fired(RulesFusion([rule(**TWICE)]), *frames) == expected
+
+
 def test_after_a_firing_the_times_before_it_count_no_more():
     fusion = RulesFusion([rule(**TWICE, cooldown="100ms")])
-    assert fired(fusion, *pulses(0, 200, 450, 700)) == [(0, 300), (450, 800)]
+    assert fired(fusion, *pulses(0, 250, 550, 850)) == [(0, 350), (550, 950)]
 
 
 def test_times_in_the_cooldown_do_not_count():
     fusion = RulesFusion([rule(count=2, within="3s", cooldown="1s")])
-    assert fired(fusion, *pulses(0, 200, 500, 800, 1400)) == [(0, 300)]
+    assert fired(fusion, *pulses(0, 250, 500, 800, 1400)) == [(0, 350)]
 
 
 def test_times_before_a_firing_that_is_told_do_not_count():

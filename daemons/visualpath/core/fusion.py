@@ -88,6 +88,7 @@ class Reading:
         wanted: what it would have to be for the condition to be true; None: the condition does not fail by it.
         value: the last value seen, also one that stands no longer; None: never seen.
         shown: the value for people, in digits enough to tell it from the threshold.
+        absent: why there is no value although its source has spoken, for people: `no hand`.
         frame_id, t_ns: where that was.
         stands_until_ns: event time until which that value stands.
     """
@@ -102,6 +103,7 @@ class Reading:
     t_ns: int | None = None
     stands_until_ns: int | None = None
     shown: str = ""
+    absent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +135,14 @@ class BaseFusion(ABC):
 
     It is made with the mapping `fusion.config` of visualpath.yaml; a bad one raises `PluginConfigError`.
 
-    Class attributes:
-        name: the fusion's name.
-        depends: the extractors, by the names visualpath.yaml gives them, without which it would never fire.
+    Attributes:
+        name: the fusion's name; of the class.
+        depends: the extractors, by the names visualpath.yaml gives them, without which it would never fire, or not for
+            all that its configuration asks for; of the class, or of the object.
     """
 
     name: ClassVar[str] = ""
-    depends: ClassVar[tuple[str, ...]] = ()
+    depends: tuple[str, ...] = ()
 
     @abstractmethod
     def update(self, frame: FrameObservations) -> FusionResult:

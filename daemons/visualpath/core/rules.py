@@ -7,8 +7,8 @@ Laws:
 * A rule fires on the frame on which its hold has lasted `for`: t_start is the first frame of the hold,
   t_end the firing frame.
 * With `count`, a hold that has lasted `for` counts once, and the rule fires as soon as `count` of them, the last one
-  still going on, lie `within` a span that begins with the first: t_start. The condition must have been false between
-  two of them: a hold that only an unknown value has ended is the same one when it is seen again.
+  still going on, lie `within` a span that begins with the first: t_start. Between two of them the condition must have
+  been false for as long as `for`: a hold that only a flicker, or an unknown value, has ended is the same one.
 * With `min_score`, a hold that is long enough waits for the score as long as it lasts; an unknown score is none.
 * After a firing nothing is counted until `cooldown` of event time is over; then a new hold begins.
 """
@@ -111,7 +111,8 @@ class _Rule:
         self._long_holds: deque[int] = deque(maxlen=config.count)
         """Since when the newest of those that have lasted `for` held."""
         self._is_counted = False
-        """The condition has not been false since the last of them."""
+        """The condition has not been false for long enough since the last of them."""
+        self._false_from: int | None = None
 
     def reset(self) -> None:
         """Forget holds and cooldown."""
@@ -121,7 +122,7 @@ class _Rule:
     def _forget_holds(self) -> None:
         self.hold_from = None
         self._long_holds.clear()
-        self._is_counted = False
+        self._is_counted, self._false_from = False, None
 
     def lapse_if_unknown(self, before: _Known, overdue: _Known) -> None:
         """End the hold if what was known before a frame no longer keeps it up at the time of that frame."""
@@ -133,8 +134,7 @@ class _Rule:
         """Take a frame whose values are in `known`."""
         t_ns = known.t_ns
         holds = self.condition.holds(self._lookup(known))
-        if holds is False:
-            self._is_counted = False
+        self._see_whether_it_is_another(holds, t_ns)
         if t_ns < self.armed_from:
             self._long_holds.clear()
             self._is_counted = False
@@ -153,6 +153,15 @@ class _Rule:
         self._forget_holds()
         self.armed_from = t_ns + max(self.config.cooldown_ns, 1)
         return trigger
+
+    def _see_whether_it_is_another(self, holds: bool | None, t_ns: int) -> None:
+        """A hold is another than the one counted last if the condition was false for as long as `for` before it."""
+        if holds is False:
+            self._false_from = t_ns if self._false_from is None else self._false_from
+        if self._false_from is not None and t_ns - self._false_from >= self.config.for_ns:
+            self._is_counted = False
+        if holds:
+            self._false_from = None
 
     def _count(self, hold_from: int) -> None:
         """Take note of a hold that has lasted `for`."""

@@ -59,7 +59,7 @@ class OfflineOutput:
         for outcome in step.outcomes:
             if isinstance(outcome, Noted) and isinstance(outcome.note, GateChange):
                 state = "open" if outcome.note.is_open else "closed"
-                self._gate = f"gate {state} since {outcome.t_ns / NS_PER_S:.3f} s: {outcome.note.why}"
+                self._gate = f"gate {state} since {outcome.t_ns / NS_PER_S:.3f} s"
         if step.looked is None:
             return
         frame = step.looked.frame

@@ -26,7 +26,9 @@ _COLOURS = ("#4cc9f0", "#f9c74f", "#90be6d", "#f94144", "#c77dff", "#f8961e", "#
 _FIRED = "#ff2d55"
 _SHADOW = "#000000"
 SHOWN_NS = 1_500_000_000
-"""How long a trigger stays in the picture."""
+"""For how long it is told that it fired."""
+FRAMED_NS = 300_000_000
+"""For how long the picture has a frame then."""
 LABELS = ("track_id", "role", "gesture", "handedness", "confidence", "score", "yaw", "pitch", "smile")
 """What of a box is written beside it, if it has it."""
 POINTS = ("landmarks", "keypoints")
@@ -80,7 +82,7 @@ class Overlay:
             self._draw_boxes(draw, result.observations, colour)
             lines.append(_line(source, result.error, result.observations))
         self._write(draw, (6, 4), lines + notes)
-        self._draw_fired(draw)
+        self._draw_fired(draw, frame.t_ns)
         self._encode(np.asarray(picture), frame.t_ns)
 
     def close(self) -> None:
@@ -103,11 +105,12 @@ class Overlay:
                 draw.rectangle((left, top, right, bottom), outline=colour, width=2)
                 self._write(draw, (left + 2, bottom + 2), [_label(each)], colour)
 
-    def _draw_fired(self, draw: ImageDraw.ImageDraw) -> None:
+    def _draw_fired(self, draw: ImageDraw.ImageDraw, t_ns: int) -> None:
         if not self._fired:
             return
         width, height = self._size
-        draw.rectangle((0, 0, width - 1, height - 1), outline=_FIRED, width=max(3, height // 120))
+        if t_ns - self._fired[-1].t_end_ns < FRAMED_NS:
+            draw.rectangle((0, 0, width - 1, height - 1), outline=_FIRED, width=max(3, height // 120))
         lines = [f"{each.label}  {each.score:.2f}  {each.reason}" for each in self._fired]
         self._write(draw, (6, height - (len(lines) + 0.5) * self._line_height()), lines, _FIRED)
 

@@ -50,20 +50,24 @@ def check_fusion(config: Config) -> None:
     """Whether the decision can be made as visualpath.yaml says; each rule was checked when it was read.
 
     Raises:
-        PluginError: the plug-in is not in this venv, cannot be imported or cannot start.
-        ConfigError: its configuration is wrong, or an extractor that it needs is lacking; with file, line and key.
+        PluginError: the plug-in cannot start.
+        ConfigError: it is not in this venv or cannot be imported, its configuration is wrong, or an extractor that it
+            needs is lacking; with file, line and key.
     """
     plugin = config.fusion.plugin
-    kind = load_fusion(plugin)
-    groups = {extractor.group for extractor in config.extractors.values()}
     source = YamlSource(config.path)
-    for needed in kind.depends:
-        if needed not in groups:
-            raise source.error(("fusion", "plugin"), f"{plugin!r} needs the extractor {needed!r}: add it to extractors")
     try:
-        make_fusion(config.fusion)
+        load_fusion(plugin)
+    except PluginError as error:
+        raise source.error(("fusion", "plugin"), str(error)) from error
+    try:
+        fusion = make_fusion(config.fusion)
     except PluginConfigError as error:
         raise source.error(error.key, error.message) from error
+    groups = {extractor.group for extractor in config.extractors.values()}
+    for needed in fusion.depends:
+        if needed not in groups:
+            raise source.error(("fusion", "plugin"), f"{plugin!r} needs the extractor {needed!r}: add it to extractors")
 
 
 def make_stream_fusion(

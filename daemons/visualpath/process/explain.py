@@ -280,6 +280,8 @@ class _Report:
         name = f"{reading.source}.{reading.signal}"
         must = "needs" if reading.wanted is not False else "must not be"
         wants = f"({must} {reading.comparison.removeprefix(name).strip()})"
+        if reading.absent:
+            return f"{name} is unknown: {reading.absent} {wants}"
         if reading.value is None or reading.stands_until_ns is None:
             return f"{name} was never seen{self._since()} {wants}{self._what_it_did(reading, at)}"
         if reading.stands_until_ns < self._frames[at].t_ns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -27,16 +28,21 @@ from visualpath.runtime.config import ClipConfig, Config, FusionConfig
 from visualpath.video import VideoResult, watch
 
 VENVS = Path(".venvs")
+Signals = defaultdict[str, set[str]]
 
 
 @click.command("process")
 @click.argument("video")
-@click.option("-e", "--extractors", required=True, metavar="NAME[,NAME]...", help="What looks at it.")
+@click.option(
+    "-e", "--extractors", required=True, multiple=True, metavar="NAME[,NAME]...", help="What looks at it; repeatable."
+)
 @click.option("--fusion", metavar="NAME", help="What decides; default: as visualpath.yaml says, if there is one.")
 @click.option("-o", "--out", "folder", required=True, type=click.Path(path_type=Path), help="A folder, empty or new.")
 @click.option("--overlay", is_flag=True, help="Also write a video that shows what was seen and decided.")
 @pass_vpctl
-def command(vpctl: Vpctl, video: str, extractors: str, fusion: str | None, folder: Path, overlay: bool) -> None:
+def command(
+    vpctl: Vpctl, video: str, extractors: tuple[str, ...], fusion: str | None, folder: Path, overlay: bool
+) -> None:
     """Look at every frame of VIDEO with every extractor, decide, and cut the clips.
 
     It is as exact as it is slow: nothing is dropped, and the same video gives the same files again. Extractors, rules
@@ -47,23 +53,25 @@ def command(vpctl: Vpctl, video: str, extractors: str, fusion: str | None, folde
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         vpctl.fail(f"{folder} is not empty: give another folder, or empty it", EXIT_REFUSED)
     config = vpctl.config if vpctl.config_path.exists() or _config_is_named() else None
-    names = list(dict.fromkeys(name.strip() for name in extractors.split(",") if name.strip()))
+    names = list(dict.fromkeys(name.strip() for name in ",".join(extractors).split(",") if name.strip()))
     if not names:
         raise click.UsageError("name an extractor, as in: -e face,gesture")
     try:
-        decision = _fusion(config, fusion, names)
+        wanted = _wanted(config, fusion)
+        decision = _fusion(wanted, names)
         workers = start_workers(names, config, config.venvs_dir if config is not None else VENVS)
     except ConfigError as error:
         vpctl.fail(str(error), EXIT_CONFIG)
     except PluginError as error:
-        vpctl.fail(str(error), EXIT_REFUSED)
+        vpctl.fail(_first_line(error), EXIT_REFUSED)
     started = time.monotonic()
     try:
-        result, observations = _watch(video, workers, decision, folder, overlay=overlay)
+        result, observations, seen = _watch(video, workers, decision, folder, overlay=overlay)
+        result.doubts += _lacking(wanted, names, seen)
         clip_config = config.clip if config is not None else ClipConfig()
         clips = write_clips(video, result.triggers, clip_config, folder / CLIPS) if _is_file(video) else []
     except (MediaError, PluginError) as error:
-        vpctl.fail(str(error), EXIT_REFUSED)
+        vpctl.fail(_first_line(error), EXIT_REFUSED)
     except OSError as error:
         vpctl.fail(f"{error.filename or folder}: {error.strerror or error}", EXIT_REFUSED)
     finally:
@@ -96,11 +104,13 @@ def _is_file(video: str) -> bool:
         return False
 
 
-def _fusion(config: Config | None, name: str | None, extractors: list[str]) -> BaseFusion | None:
+def _wanted(config: Config | None, name: str | None) -> FusionConfig | None:
     """The decision asked for, with the configuration that visualpath.yaml has for it; None: nothing decides."""
     wanted = config.fusion if config is not None else None
-    if name is not None and (wanted is None or wanted.plugin != name):
-        wanted = FusionConfig(plugin=name)
+    return FusionConfig(plugin=name) if name is not None and (wanted is None or wanted.plugin != name) else wanted
+
+
+def _fusion(wanted: FusionConfig | None, extractors: list[str]) -> BaseFusion | None:
     if wanted is None:
         return None
     fusion = make_fusion(wanted)
@@ -109,13 +119,34 @@ def _fusion(config: Config | None, name: str | None, extractors: list[str]) -> B
     return fusion
 
 
+def _lacking(wanted: FusionConfig | None, extractors: list[str], seen: Signals) -> list[str]:
+    """Why nothing was decided, or not by a rule, where that is no matter of what the video shows."""
+    if wanted is None:
+        return ["nothing decides: there is no visualpath.yaml here, and no --fusion"]
+    lines = []
+    for rule in wanted.rules if wanted.plugin == "rules" else ():
+        for source, signal in dict.fromkeys(rule.condition().signals()):
+            reads = f"rule {rule.label!r} reads {source}.{signal}"
+            if source not in extractors:
+                lines.append(f"{reads}: give {source} too, by -e")
+            elif signal not in seen[source]:
+                lines.append(f"{reads}, which {source} never gave; it gave {', '.join(sorted(seen[source])) or 'none'}")
+    return lines
+
+
+def _first_line(error: Exception) -> str:
+    """Without a child's traceback: its first line says what went wrong."""
+    return str(error).partition("\n")[0]
+
+
 def _watch(
     video: str, workers: list[BaseWorker], fusion: BaseFusion | None, folder: Path, *, overlay: bool
-) -> tuple[VideoResult, int]:
-    """What came of it, and how many observations have been written."""
+) -> tuple[VideoResult, int, Signals]:
+    """What came of it, how many observations have been written, and which signals each extractor gave."""
     steps = watch(video, workers, fusion)
     first = next(steps)  # what is wrong with the video or the extractors is told before there is a folder
     result, observations = VideoResult(), 0
+    seen: Signals = defaultdict(set)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[seen]}"), TimeElapsedColumn())
     with (
         closing(OfflineOutput(folder, overlay=overlay)) as output,
@@ -125,20 +156,27 @@ def _watch(
         for step in chain([first], steps):
             result.add(step)
             observations += len(step.observations)
+            for observation in step.observations:
+                seen[observation.source].update(observation.signals)
             output.add(step, _notes(fusion))
             if step.looked is not None:
                 at_s = step.looked.frame.t_ns / 1e9
                 progress.update(task, seen=f"{at_s:.1f} s, {result.frames} frames, {len(result.triggers)} triggers")
         output.finish()
-    return result, observations
+    return result, observations, seen
 
 
 def _notes(fusion: BaseFusion | None) -> list[str]:
     """How the decision stands, for the overlay."""
     states = fusion.explain() if fusion is not None else []
     words = {True: "yes", False: "no", None: "unknown"}
-    waits = dict.fromkeys(state.waits_for for state in states if state.waits_for)
-    return [*(f"{state.label}: {words[state.holds]}" for state in states), *(f"waits for {what}" for what in waits)]
+    lines = [f"moment {state.label}: {words[state.holds]}" for state in states]
+    waiting = [state for state in states if state.waits_for]
+    for what in dict.fromkeys(state.waits_for for state in waiting):
+        blamed = [{each for each in state.readings if each.wanted is not None} for state in waiting]
+        common = sorted(each.comparison for each in set.intersection(*blamed)) if len(waiting) > 1 else []
+        lines.append(f"waits for {what}{': ' if common else ''}{', '.join(common)}")
+    return lines
 
 
 def _show(vpctl: Vpctl, result: VideoResult, facts: dict[str, Any]) -> None:

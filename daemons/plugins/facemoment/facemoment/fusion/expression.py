@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 
 from facemoment.fusion.ewma import Ewma
-from facemoment.fusion.reason import Reason, Sign
+from facemoment.fusion.reason import NO_FACE, Reason, Sign
 from facemoment.fusion.settings import HighlightSettings
 from facemoment.fusion.sight import Sight, finite
 from facemoment.vision import Expression
@@ -35,6 +35,7 @@ class ExpressionSpike(Reason):
     """
 
     label = "expression"
+    nobody = NO_FACE
 
     def __init__(self, settings: HighlightSettings) -> None:
         self._settings = settings

@@ -17,6 +17,7 @@ class HandWave(Reason):
     """A raised hand swings to and fro: the clearest `Pose.hand_wave`, for bodies have no ids."""
 
     label = "hand-wave"
+    nobody = "no body in sight"
 
     def __init__(self, settings: HighlightSettings) -> None:
         self.condition = Comparison(WAVE, ">=", settings.hand_wave)
@@ -34,6 +35,8 @@ class HandWave(Reason):
 
 class Gesture(Reason):
     """A hand shows a sign."""
+
+    nobody = "no hand in sight"
 
     def __init__(self, label: str, gesture: GestureName) -> None:
         self.label = label

@@ -41,7 +41,7 @@ class HighlightFusion(BaseFusion):
     """
 
     name = "highlight"
-    depends = ("face",)
+    depends: tuple[str, ...] = ("face",)
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         self._settings = settings = HighlightSettings.parse(config or {})
@@ -49,6 +49,9 @@ class HighlightFusion(BaseFusion):
         self._gate = Gate(settings.gate, settings.max_gap_ns)
         wanted = [reason for reason in _reasons(settings) if reason.label in settings.triggers]
         self._watches = [Watch(reason, self._gate, settings) for reason in wanted]
+        if "triggers" in (config or {}):
+            asked = (source for reason in wanted for source, _ in reason.condition.signals())
+            self.depends = tuple(dict.fromkeys(("face", *asked)))
 
     def update(self, frame: FrameObservations) -> FusionResult:
         """Take the next aligned set.

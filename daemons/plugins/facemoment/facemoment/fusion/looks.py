@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Hashable, Mapping
 from statistics import linear_regression
 
-from facemoment.fusion.reason import Reason, Sign
+from facemoment.fusion.reason import NO_FACE, Reason, Sign
 from facemoment.fusion.settings import HighlightSettings
 from facemoment.fusion.sight import Sight, finite
 from facemoment.vision import Face
@@ -30,6 +30,7 @@ class CameraGaze(Reason):
     """Somebody looks into the camera: `Face.gaze`."""
 
     label = "camera-gaze"
+    nobody = NO_FACE
 
     def __init__(self, settings: HighlightSettings) -> None:
         self.condition = Comparison(GAZE, ">=", settings.camera_gaze)
@@ -50,6 +51,7 @@ class HeadTurn(Reason):
     """A head turns towards the camera: by how much |yaw| falls in a second, on the straight line nearest to it."""
 
     label = "head-turn"
+    nobody = NO_FACE
 
     def __init__(self, settings: HighlightSettings) -> None:
         self.condition = Comparison(TURN, ">=", settings.head_turn)
@@ -93,6 +95,7 @@ class EachOther(Reason):
     """
 
     label = "looking-at-each-other"
+    nobody = "no two faces, of which one is the main one where face_classifier runs"
 
     def __init__(self, settings: HighlightSettings) -> None:
         limit = settings.each_other

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from facemoment.fusion.sight import Sight
 from visualpath.core.conditions import Condition, Signal
 
+NO_FACE = "no face, or no main one where face_classifier runs"
+
 
 @dataclass(frozen=True, slots=True)
 class Sign:
@@ -31,10 +33,12 @@ class Reason(ABC):
     Attributes:
         label: the name of the moment.
         condition: when it holds.
+        nobody: what is said where no owner is there.
     """
 
     label: str
     condition: Condition
+    nobody: str
 
     @abstractmethod
     def look(self, sight: Sight) -> Mapping[Hashable, Sign] | None:

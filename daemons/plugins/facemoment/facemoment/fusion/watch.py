@@ -10,7 +10,7 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from facemoment.fusion.gate import Gate
 from facemoment.fusion.readings import Values, failing, lookup, readings
@@ -53,6 +53,7 @@ class Watch:
         self._rows: dict[Hashable, _Row] = {}
         self._last: dict[Signal, Value] = {}
         self._here: frozenset[Signal] = frozenset()  # those that the owner shown last has, while it is there
+        self._has_nobody = False
         self._t_ns = 0
         self._ended_by: tuple[Reading, ...] = ()
 
@@ -87,6 +88,8 @@ class Watch:
         standing = self._standing()
         condition = self.reason.condition
         own = readings(condition, standing, self._last, self._settings.max_gap_ns, self._t_ns)
+        if self._has_nobody:
+            own = tuple(replace(reading, absent=self.reason.nobody) for reading in own)
         return RuleState(
             label=self.reason.label,
             condition=str(condition),
@@ -146,6 +149,7 @@ class Watch:
         if signs is None:
             return
         self._here = frozenset()
+        self._has_nobody = not signs
         if signs:
             rows = self._rows
 
