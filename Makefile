@@ -55,7 +55,7 @@ logs: ## show the last lines each of them wrote
 	@$(VPCTL) logs
 
 test: ## build what is missing, lint, and run all tests
-	@$(BUILD) core light face ocr scene sample dev
+	@$(BUILD) core light face ocr scene onnx insight people sample dev
 	@$(MAKE) --no-print-directory lint $(SAMPLE)
 	@.venvs/dev/bin/python -m pytest
 

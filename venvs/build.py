@@ -46,6 +46,7 @@ OWN = {  # venv: our distributions in it, in order of dependency
     "onnx": [PROTOCOL, PLATFORM, FACEMOMENT],
     "onnx-gpu": [PROTOCOL, PLATFORM, FACEMOMENT],
     "people": [PROTOCOL, PLATFORM, FACEMOMENT],
+    "ultra": [PROTOCOL, PLATFORM, FACEMOMENT],
     "dev": [PROTOCOL, PLATFORM, FACEMOMENT, OCR, SCENE],
     "ocr": [PROTOCOL, PLATFORM, OCR],
     "scene": [PROTOCOL, PLATFORM, SCENE],

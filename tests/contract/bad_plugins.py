@@ -254,6 +254,47 @@ class Slow(Good):
         return super().extract(frame)
 
 
+class SlowFromTheFirst(Good):
+    name = "slow-from-the-first"
+
+    def extract(self, frame):
+        time.sleep(1.01)
+        return super().extract(frame)
+
+
+class FailsInReset(Good):
+    name = "fails-in-reset"
+
+    def reset(self):
+        raise RuntimeError("I never forget")
+
+
+class LooksAtBoxes(Good):
+    """Says how wide the first box is that `face` has found."""
+
+    name = "looks-at-boxes"
+    depends = ("face",)
+
+    def extract(self, frame, seen=None):
+        boxes = [box for said in seen["face"] for box in said.data]
+        assert all(said.frame_id == frame.frame_id for said in seen["face"])
+        return Observation(signals={"width": boxes[0]["w"]}) if boxes else None
+
+
+class TakesStructs(LooksAtBoxes):
+    name = "takes-structs"
+
+    def extract(self, frame, seen=None):
+        return Observation(signals={"width": sum(box.w for said in seen["face"] for box in said.data)})
+
+
+class Spoils(LooksAtBoxes):
+    name = "spoils"
+
+    def extract(self, frame, seen=None):
+        return Observation(signals={"left": float(sum(len(said.data.pop()) for said in seen["face"]))})
+
+
 class Misnamed(Good):
     name = "another"
 

@@ -49,6 +49,8 @@ PLUGIN = """
             if frame.frame_id in self.config.get("holds_at", []):
                 while not Path(self.config["release"]).exists():
                     time.sleep(0.005)
+            if frame.frame_id in self.config.get("many_names_at", []):
+                return Observation(signals={f"s{number}": 1.0 for number in range(300)})
             box = np.array([1, 2, 3, 4], np.float32)
             return Observation(signals={"id": np.float64(frame.frame_id)}, data={"box": box}, metadata={"m": "x"})
 

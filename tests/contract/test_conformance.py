@@ -11,11 +11,13 @@ import pytest
 
 from visualpath.core import BaseExtractor, BaseFusion
 from visualpath.runtime.extractors import ExtractorSection
+from visualpath.testing.conformance import runner
 from visualpath.testing.conformance.checks import EXTRACTOR, FUSION
 from visualpath.testing.conformance.runner import assert_conforms, try_plugin
-from visualpath.testing.conformance.verdict import Limits
+from visualpath.testing.conformance.verdict import Busy, Limits
 
 FILE = Path(bad_plugins.__file__)
+WITHOUT_FACES = ', {"face": [Observation(data=[box])]}', ""
 
 
 def entry_points():
@@ -30,9 +32,34 @@ def entry_points():
         "not-there = bad_plugins:NotThere",
         "broken = broken_import:Broken",
         "dark = my_module:DarkExtractor",
+        "near = my_module:NearExtractor",
     ]
     lines[BaseExtractor].append("endless = endless_import:Endless")
     return "\n".join(line for group in lines.values() for line in group)
+
+
+TAPE = """
+import numpy as np
+from visualpath.core import Observation
+
+
+def tape():
+    for number in range(10):
+        box = {"x": 0.1, "y": 0.1, "w": 0.25, "h": 0.5}
+        yield np.full((90, 160, 3), number, np.uint8), {"face": [Observation(data=[box])]}
+"""
+
+
+@pytest.fixture
+def tape(tmp_path):
+    """A tape with a face on each frame; a function writes it, changed."""
+
+    def write(*change):
+        path = tmp_path / "tape.py"
+        path.write_text(TAPE.replace(*change) if change else TAPE)
+        return path
+
+    return write
 
 
 @pytest.fixture
@@ -81,10 +108,10 @@ def test_a_good_fusion_passes_every_check(kit):
         ("wants-width", "class", "`input_width` is '640'", ""),
         ("wants-odd-pictures", "class", "`pixel_format` is 'rgb'", ""),
         ("raises-key-error", "config", "must be refused with a ValueError, not KeyError", line('{"limit": 1}[key]')),
-        ("says-nan", "start", "signal 'light' is nan; signals must be finite", ""),
-        ("says-number", "start", "extract() returned float, not Observation", ""),
-        ("says-object", "start", "objects of type object do not go over the wire", ""),
-        ("says-too-much", "start", "fusion takes 1048576 in all", ""),
+        ("says-nan", "start", "signal 'light' is nan; signals must be finite", line('float("nan")')),
+        ("says-number", "start", "extract() returned float, not Observation", line("return 0.5")),
+        ("says-object", "start", "objects of type object do not go over the wire", line("data=object()")),
+        ("says-too-much", "start", "fusion takes 1048576 in all", line("2_000_000")),
         ("unreadable-signal", "observations", "no rule can read the signal 'how light'", ""),
         ("writes", "frame", "it writes into frame.data", line("# writes")),
         ("hoards", "frame", "it still holds 16 of 24 frames", ""),
@@ -187,7 +214,71 @@ def test_a_backend_that_there_is_not_is_a_wrong_configuration(kit):
 
 
 def test_a_median_above_a_second_is_refused(kit):
-    assert "(median; allowed: 1000)" in kit("slow", frames=11)["time"].text
+    assert re.match(r"p50 1\.\d s, over 11 frames .* allowed is 1 s", kit("slow", frames=11)["time"].text)
+
+
+def test_one_that_is_slow_from_the_first_frame_is_not_shown_more_than_the_tape(kit, tape):
+    *before, last = kit("slow-from-the-first", tape=tape(*WITHOUT_FACES)).values()
+    assert [verdict.check for verdict in before] == ["class", "config", "start", "observations"]
+    assert (last.check, last.level) == ("time", "failed")
+    assert last.text.startswith("p50 1.0 s, over 10 frames")
+
+
+def test_a_check_that_takes_long_says_what_it_is_at(kit, monkeypatch):
+    monkeypatch.setattr(runner, "BUSY_EVERY_S", 0.5)
+    told = []
+    runner.try_plugin(sys.executable, "hangs", limits=Limits(frame_s=3), tell=told.append)
+    busy = [each for each in told if isinstance(each, Busy)]
+    assert {(each.check, each.doing) for each in busy} >= {("start", "extract() of frame 0 of the tape")}
+
+
+def test_a_fault_that_several_checks_come_upon_is_told_once(kit):
+    verdicts = kit("fails-in-reset")
+    assert set(failed(verdicts)) == {"reset"}
+    assert verdicts["streams"].text == "not tried: the fault that reset has found is in the way"
+
+
+# what others saw --------------------------------------------------------------------------------------
+
+
+def test_what_others_saw_comes_from_the_tape(kit, tape):
+    verdicts = kit("looks-at-boxes", tape=tape())
+    assert [(v.check, v.level) for v in verdicts.values()] == [(check, "ok") for check in EXTRACTOR]
+    assert verdicts["observations"].text.startswith("10 of 10 frames, signals width")
+
+
+def test_where_nobody_saw_anything_it_is_told_what_was_not_tried(kit):
+    verdict = kit("looks-at-boxes")["observations"]
+    assert verdict.level == "warning"
+    assert verdict.text.startswith("not tried is what it does where face saw something")
+    assert '--tape FILE.py, whose tape() gives pairs (picture, {"face": [Observation(data=...)]})' in verdict.text
+
+
+def test_what_others_saw_is_plain_data_as_over_the_wire(kit, tape):
+    [refused] = failed(kit("takes-structs", tape=tape())).values()
+    assert "AttributeError: 'dict' object has no attribute 'w'" in refused.text
+
+
+def test_what_an_extractor_does_to_what_others_saw_does_not_spoil_the_tape(kit, tape):
+    assert failed(kit("spoils", tape=tape())) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (('{"face": [', '{"fase": ['), "frame 0 of tape() has what 'fase' saw, but `depends` is ('face',)"),
+        (("[Observation(data=[box])]", "[box]"), "what 'face' saw must be a list of Observation"),
+        (("data=[box]", "data=tape"), "what 'face' saw cannot travel: TypeError"),
+        (('{"face": [Observation(data=[box])]}', "box['x']"), "must be lists of Observation by name, not float"),
+    ],
+)
+def test_a_tape_with_what_nobody_can_have_seen_is_refused(kit, tape, change, reason):
+    assert reason in failed(kit("looks-at-boxes", tape=tape(*change)))["start"].text
+
+
+def test_a_tape_that_wants_what_the_venv_has_not_says_what_to_install(kit, tape):
+    [refused] = failed(kit("good", tape=tape("import numpy", "import no_such_reader\nimport numpy"))).values()
+    assert f"it runs in the plug-in's venv: {sys.executable} -m pip install no_such_reader" in refused.text
 
 
 def test_one_that_takes_any_key_is_warned_not_refused(kit):
@@ -208,16 +299,13 @@ def test_what_lies_in_the_working_folder_is_not_taken_for_what_is_installed(kit,
     assert failed(kit("good")) == {}
 
 
-def test_a_tape_of_the_authors_takes_the_place_of_the_kits_pictures(kit, tmp_path):
-    tape = tmp_path / "tape.py"
-    tape.write_text("import numpy as np\ndef tape():\n    return [np.zeros((20, 30, 3), np.uint8)] * 5\n")
-    assert kit("good", tape=tape)["observations"].text.startswith("5 of 5 frames")
+def test_a_tape_of_the_authors_takes_the_place_of_the_kits_pictures(kit, tape):
+    assert kit("good", tape=tape(*WITHOUT_FACES))["observations"].text.startswith("10 of 10 frames")
 
 
-def test_a_tape_of_no_pictures_is_refused(kit, tmp_path):
-    tape = tmp_path / "tape.py"
-    tape.write_text("def tape():\n    return [1]\n")
-    assert "tape() gives what is no uint8 array" in failed(kit("good", tape=tape))["start"].text
+def test_a_tape_of_no_pictures_is_refused(kit, tape):
+    refused = failed(kit("good", tape=tape("np.full((90, 160, 3), number, np.uint8)", "number")))
+    assert "frame 0 of tape() is no uint8 array" in refused["start"].text
 
 
 def test_too_much_memory_ends_the_trial(kit):
@@ -248,6 +336,28 @@ def test_the_extractor_of_the_page_for_authors_passes_but_for_the_keys_it_takes(
     verdicts = kit("dark")
     assert [check for check, verdict in verdicts.items() if verdict.level != "ok"] == ["config"]
     assert failed(verdicts) == {}
+
+
+IMPORTS = "import numpy as np\nfrom visualpath.core import BaseExtractor, Observation\n\n"
+
+
+def code_of_the_page(heading):
+    page = (FILE.parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    return IMPORTS + page.partition(heading)[2].partition("```python\n")[2].partition("```")[0]
+
+
+def test_the_extractor_of_the_page_that_depends_on_another_passes_with_the_tape_of_the_page(kit, short_dir, tmp_path):
+    (short_dir / "plugins" / "my_module.py").write_text(code_of_the_page("### What others saw"))
+    (tmp_path / "tape.py").write_text(code_of_the_page("that this was not tried"))
+    verdicts = kit("near", tape=tmp_path / "tape.py")
+    assert [check for check, verdict in verdicts.items() if verdict.level != "ok"] == ["config"]
+    assert failed(verdicts) == {}
+
+
+def test_the_test_on_the_page_of_the_extractor_that_depends_on_another_passes():
+    names = {}
+    exec(code_of_the_page("### What others saw"), names)
+    names["test_the_height_of_the_largest_face_counts"]()
 
 
 def test_the_page_for_authors_tells_every_check():

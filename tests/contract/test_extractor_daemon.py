@@ -1,5 +1,8 @@
 """The real extractor daemon with a plug-in made for the test, which plays the frame daemon and fusion."""
 
+import re
+import signal
+
 import msgspec
 import pytest
 
@@ -142,6 +145,38 @@ def test_a_failed_inference_is_a_skip_with_the_reason(running, fusion, camera):
     camera.frames(0, 0)
     skip = fusion.about(0)
     assert (skip.reason, skip.detail) == ("error", "RuntimeError: cannot look at 0")
+
+
+def test_a_failed_inference_is_logged_with_the_plug_ins_line_and_its_traceback(running, fusion, camera, wait_for):
+    daemon = running(fails_at=[0])
+    camera.frames(0, 0)
+    fusion.about(0)
+    wait_for(lambda: "failed.error x 1" in daemon.log())
+    [line] = [line for line in daemon.log().splitlines() if "failed.error x 1" in line]
+    assert re.search(r"RuntimeError: cannot look at 0 \(at /.*/scripted_plugin\.py:\d+\)$", line)
+    assert "Traceback (most recent call last):" in daemon.log()
+
+
+def test_a_crash_of_the_process_leaves_the_python_line_in_the_log(running, camera):
+    daemon = running()
+    daemon.process.send_signal(signal.SIGSEGV)
+    assert daemon.wait() == -signal.SIGSEGV
+    assert "Fatal Python error: Segmentation fault" in daemon.log()
+
+
+def test_the_status_names_the_signals_that_the_plug_in_gave(running, fusion, camera, ask):
+    running()
+    assert ask("extractor-probe", "status")["extractor"]["signals"] == []
+    camera.frames(0, 0)
+    fusion.about(0)
+    assert ask("extractor-probe", "status")["extractor"]["signals"] == ["id"]
+
+
+def test_a_plug_in_that_gives_signals_without_end_has_none_in_its_status(running, fusion, camera, ask):
+    running(many_names_at=[0])
+    camera.frames(0, 0)
+    fusion.about(0)
+    assert ask("extractor-probe", "status")["extractor"]["signals"] is None
 
 
 @pytest.mark.parametrize("trouble", ["fails_at", "fails_unspeakably_at", "answers_wrongly_at"])

@@ -18,14 +18,15 @@ import visualpath as vp
 from visualbase import jpeg
 from visualbase.errors import SourceError
 from visualpath.core.extractor import BaseExtractor
-from visualpath.core.fusion import BaseFusion, FusionResult, GateChange
+from visualpath.core.fusion import BaseFusion, FusionResult, GateChange, RuleState
 from visualpath.core.observation import Observation
 from visualpath.core.rules import RulesFusion
 from visualpath.core.stream_types import Noted
 from visualpath.core.trigger import Trigger
+from visualpath.ctl.commands.process import _notes
 from visualpath.ctl.main import main
 from visualpath.ctl.offline_output import OfflineOutput
-from visualpath.ctl.overlay import Overlay
+from visualpath.ctl.overlay import Overlay, colours_of
 from visualpath.process.offline import Looked
 from visualpath.process.view import JpegFrame
 from visualpath.process.worker import WorkerResult, found
@@ -166,6 +167,12 @@ def test_what_is_not_there_is_refused(process, tmp_path, args, complaint):
     assert complaint in result.output
 
 
+def test_an_extractor_with_a_slip_in_its_name_is_refused_with_the_one_that_was_meant(process, tmp_path):
+    output = process("-e", "qualty", "-o", tmp_path / "out").output
+    assert "did you mean quality?" in output
+    assert "a venv in another place must be named in visualpath.yaml, as extractors.qualty.venv" in output
+
+
 def test_who_names_no_extractor_is_told_to(process, tmp_path):
     result = process("-e", ",", "-o", tmp_path / "out")
     assert result.exit_code == 2
@@ -257,6 +264,55 @@ def test_what_cannot_be_drawn_stops_no_overlay(tmp_path, data):
     output.add(step(Observation(data=data)), [])
     output.finish()
     assert len(pictures(tmp_path / "overlay.mp4")) == 1
+
+
+def test_an_extractor_has_its_colour_wherever_it_stands():
+    assert colours_of(["pose", "expression", "face"]) == colours_of(["face", "expression", "pose"])
+
+
+def test_extractors_have_colours_of_their_own_while_there_are_enough():
+    names = ["face", "expression", "pose", "gesture", "quality", "face_classifier"]
+    assert len(set(colours_of(names).values())) == len(names)
+
+
+def test_more_extractors_than_colours_have_one_each():
+    names = [f"e{number}" for number in range(20)]
+    assert set(colours_of(names)) == set(names)
+
+
+class Waits:
+    """A decision whose moments wait for these."""
+
+    def __init__(self, *waits_for):
+        self._states = [
+            RuleState(
+                label=f"m{n}",
+                condition="",
+                holds=False,
+                readings=(),
+                hold_from_ns=None,
+                for_ns=0,
+                cooldown_until_ns=0,
+                waits_for=what,
+            )
+            for n, what in enumerate(waits_for)
+        ]
+
+    def explain(self):
+        return self._states
+
+
+@pytest.mark.parametrize(
+    ("waits", "told"),
+    [
+        (["the gate", "the gate"], ["every moment waits for the gate"]),
+        (["the gate", "the gate", ""], ["moments m0, m1 wait for the gate"]),
+        (["the gate", "light"], ["moment m0 waits for the gate", "moment m1 waits for light"]),
+        (["", ""], []),
+    ],
+)
+def test_the_overlay_says_which_moments_wait(waits, told):
+    assert _notes(Waits(*waits))[len(waits) :] == told
 
 
 def test_the_overlay_says_how_the_gate_stands(tmp_path, monkeypatch):

@@ -331,7 +331,14 @@ def test_a_file_that_is_not_the_one_named_is_refused(run, short_dir):
     file.write_bytes(CONTENT[::-1])
     code, _, err = run("models", "add", str(file), "net")
     assert code == 1
-    assert "net.onnx has the sha256" in err
+    assert err.startswith(f"vpctl: {file}: net.onnx has the sha256")
+
+
+def test_a_file_that_is_to_be_a_model_that_there_is_not_is_named(run, short_dir):
+    file = short_dir / "mine.onnx"
+    file.write_bytes(CONTENT)
+    err = run("models", "add", str(file), "imaginary")[2]
+    assert err.startswith(f"vpctl: {file}: no manifest has a model 'imaginary'")
 
 
 def test_a_file_that_nobody_knows_is_refused(run, short_dir):

@@ -162,12 +162,12 @@ def test_a_venv_that_only_visualpath_yaml_names_is_asked_too(make_venv, vpctl, s
 # new --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=["extractor", "fusion"])
+@pytest.fixture(scope="module", params=["extractor", "dependent", "fusion"])
 def project(request, tmp_path_factory):
     """A project as it is written, installed by pip into a folder of its own: project, that folder, kind."""
     base = tmp_path_factory.mktemp("author")
     folder, target = base / "visualpath-some-thing", base / "installed"
-    flags = ["--fusion"] if request.param == "fusion" else []
+    flags = {"extractor": [], "dependent": ["--depends", "face"], "fusion": ["--fusion"]}[request.param]
     result = CliRunner().invoke(
         main, ["--config", str(base / "no.yaml"), "plugins", "new", "some-thing", str(folder), *flags]
     )
@@ -198,13 +198,43 @@ def test_a_fresh_project_is_in_our_style(project):
 def test_nothing_is_left_unfilled_in_a_fresh_project(project):
     texts = [path.read_text() for path in project[0].rglob("*") if path.suffix in (".py", ".md", ".toml")]
     assert len(texts) >= 4
-    assert not any(mark in text for text in texts for mark in ("<NAME>", "<MODULE>", "<CLASS>", "<KIND>", "<VENV>"))
+    assert not any(
+        mark in text for text in texts for mark in ("<NAME>", "<MODULE>", "<CLASS>", "<KIND>", "<VENV>", "<DEPENDS>")
+    )
 
 
 def test_what_to_do_next_is_told(vpctl, tmp_path):
     told = vpctl("--json", "plugins", "new", "lamp", str(tmp_path / "lamp")).stdout
     steps = json.loads(told)["next"]
-    assert [step.split()[0].rpartition("/")[2] for step in steps] == ["python3", "pip", "vpctl"]
+    assert steps[0] == f"cd {tmp_path / 'lamp'}"
+    assert steps[1].endswith("python3 -m venv .venv")
+    assert steps[2].startswith(".venv/bin/pip install -e ")
+    assert steps[2].endswith("/daemons -e . pytest")
+    assert steps[3:] == [".venv/bin/pytest .", "vpctl plugins check ."]
+
+
+@pytest.mark.parametrize("flags", [["--fusion"], ["--depends", "face"]])
+def test_one_that_wants_a_tape_is_to_be_checked_with_it(vpctl, tmp_path, flags):
+    told = vpctl("--json", "plugins", "new", "lamp", str(tmp_path / "lamp"), *flags).stdout
+    assert json.loads(told)["next"][-1] == "vpctl plugins check . --tape tests/tape.py"
+
+
+def test_a_fusion_takes_no_depends(vpctl, tmp_path):
+    assert vpctl("plugins", "new", "lamp", str(tmp_path / "lamp"), "--fusion", "--depends", "face").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("depends", "reason"), [("lamp", "lamp cannot depend on itself"), ("Face", "is no valid name")]
+)
+def test_what_nobody_can_depend_on_is_refused(vpctl, tmp_path, depends, reason):
+    result = vpctl("plugins", "new", "lamp", str(tmp_path / "lamp"), "--depends", depends)
+    assert (result.exit_code, reason in result.output) == (1, True)
+
+
+@pytest.mark.parametrize(("flags", "what"), [([], "An extractor"), (["--fusion"], "A fusion")])
+def test_a_project_says_what_it_is(vpctl, tmp_path, flags, what):
+    vpctl("plugins", "new", "lamp", str(tmp_path / "lamp"), *flags)
+    assert f'description = "{what} for visualpath"' in (tmp_path / "lamp" / "pyproject.toml").read_text()
 
 
 def test_a_folder_that_is_there_is_refused(vpctl, tmp_path):

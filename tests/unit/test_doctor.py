@@ -4,11 +4,13 @@ import json
 import os
 import resource
 import sys
+from datetime import datetime
 
 import pytest
 
-from visualpath.ctl.checks import CHECKS, daemons, folders, machine, memory, streams, venvs
+from visualpath.ctl.checks import CHECKS, daemons, extractors, folders, machine, memory, streams, venvs
 from visualpath.ctl.checks.finding import Examined
+from visualpath.ctl.supervisor import LocalSupervisor
 from visualpath.runtime.config import load_config
 from visualpath.runtime.roles import roles
 from visualpath_protocol.security import FolderClaim
@@ -376,11 +378,106 @@ def test_a_daemon_that_answers_without_working_is_a_problem(examine, daemon, sta
     assert said in bad(daemons.check_daemons(examine(statuses={daemon: {"pid": 7, **status}})))
 
 
+@pytest.fixture
+def crashed(short_dir):
+    """Have supervisord's log say that extractor-face ended so many times just now."""
+
+    def write(times):
+        log = short_dir / "state" / "supervisor" / "supervisord.log"
+        log.parent.mkdir(parents=True)
+        end = "exited: extractor-face (terminated by SIGSEGV; not expected)"
+        log.write_text(f"{datetime.now():%Y-%m-%d %H:%M:%S},000 WARN {end}\n" * times)
+
+    return write
+
+
+AT_WORK = {"pid": 7, "extractor": {"state": "ready", "registered": True}}
+
+
+def test_a_daemon_that_ends_again_and_again_is_a_problem_although_it_answers(examine, crashed):
+    crashed(3)
+    found = bad(daemons.check_daemons(examine(statuses={"extractor-face": AT_WORK})))
+    assert "extractor-face ended by itself 3 times in 10 min, last at " in found
+    assert ": terminated by SIGSEGV -> vpctl logs extractor-face" in found
+
+
+def test_a_daemon_that_ended_once_is_a_warning(examine, crashed):
+    crashed(1)
+    findings = list(daemons.check_daemons(examine(statuses={"extractor-face": AT_WORK})))
+    assert "extractor-face ended by itself once in 10 min" in bad(findings, "warning")
+    assert "ended by itself" not in bad(findings)
+
+
+def test_a_daemon_that_supervisord_starts_right_now_needs_no_vpctl_up(examine, monkeypatch):
+    running = {name: {"statename": "RUNNING", "pid": 7} for name in ("fusion", "clip", "extractor-face", "frame-cam1")}
+    monkeypatch.setattr(LocalSupervisor, "processes", lambda _: running)
+    statuses = {"fusion": {"pid": 7}, "clip": {"pid": 7}, "frame-cam1": {"pid": 7}}
+    findings = list(daemons.check_daemons(examine(statuses=statuses)))
+    assert not bad(findings)
+    assert "supervisord is starting extractor-face" in bad(findings, "warning")
+
+
 def test_an_extractor_on_a_lesser_backend_is_a_warning_with_the_reason(examine):
     backend = {"state": "fallback", "name": "light", "reason": "heavy: gone"}
     status = {"pid": 7, "extractor": {"state": "ready", "registered": True, "backend": backend}}
     found = bad(daemons.check_daemons(examine(statuses={"extractor-face": status})), "warning")
     assert "extractor-face runs on light: heavy: gone" in found
+
+
+# Extractors -------------------------------------------------------------------------------------------
+
+
+def looked(observed, passed_over=0, p50=None, signals=("count",)):
+    """The status of an extractor."""
+    counters = {"sent.obs": observed, "skipped.backpressure": passed_over}
+    told = {"state": "busy", "latency_ms": {"p50": p50, "p95": p50}, "signals": signals and list(signals)}
+    return {"pid": 7, "counters": counters, "extractor": told}
+
+
+def of_extractors(examine, **statuses):
+    """What is found wrong with the extractors, of which these answer so; there is a rule on face.smile."""
+    options = {"extractors": "face: {instances: 2}", "rules": "[{label: x, when: face.smile >= 0.5, score: face.conf}]"}
+    named = {f"extractor-{name.replace('_', '-')}": status for name, status in statuses.items()}
+    return bad(extractors.check_extractors(examine(statuses=named, **options)), "warning")
+
+
+SEEN = ("smile", "conf")
+
+
+def test_an_extractor_that_looks_at_less_than_a_fifth_of_its_frames_is_a_warning(examine):
+    found = of_extractors(examine, face_1=looked(59, 241, p50=2011.0, signals=SEEN))
+    assert "extractor-face-1 is too slow: it has looked at 59 of 300 frames (19.7 %)" in found
+    assert "p50 2011 ms -> a faster model" in found
+
+
+@pytest.mark.parametrize(("observed", "passed_over"), [(60, 240), (58, 241), (0, 0)], ids=["fifth", "few", "none"])
+def test_one_that_looks_at_a_fifth_or_cannot_be_judged_yet_is_none(examine, observed, passed_over):
+    assert of_extractors(examine, face_1=looked(observed, passed_over, signals=SEEN)) == ""
+
+
+def test_a_signal_of_a_rule_that_nothing_gave_is_a_warning_with_those_that_came(examine):
+    found = of_extractors(examine, face_1=looked(300, signals=("smyle", "conf")))
+    assert "rule 'x' reads face.smile, which face never gave; it gave conf, smyle -> mend the name in " in found
+
+
+def test_the_signal_of_a_score_is_one_of_the_rule(examine):
+    found = of_extractors(examine, face_1=looked(300, signals=("smile",)))
+    assert "rule 'x' reads face.conf, which face never gave; it gave smile" in found
+
+
+def test_a_signal_that_another_instance_gave_is_given(examine):
+    statuses = {"face_0": looked(300, signals=("conf",)), "face_1": looked(300, signals=SEEN)}
+    assert of_extractors(examine, **statuses) == ""
+
+
+@pytest.mark.parametrize("status", [looked(299, signals=()), looked(300, signals=None)], ids=["too few", "too many"])
+def test_signals_are_not_missed_before_enough_frames_nor_where_there_are_too_many_to_know(examine, status):
+    assert of_extractors(examine, face_1=status) == ""
+
+
+def test_extractors_that_keep_up_and_give_what_is_read_are_found_well(examine):
+    found = extractors.check_extractors(examine(statuses={"extractor-face": looked(300, 300)}))
+    assert "keep up" in bad(found, "ok")
 
 
 # Machine ----------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Why there was, or was not, a trigger: what rules, conditions and the replay of a record say about a moment."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ from visualpath.core.fusion import BaseFusion, FrameObservations
 from visualpath.core.observation import Observation
 from visualpath.core.rules import RulesFusion
 from visualpath.core.stream_types import ByHand, Tick
+from visualpath.ctl.commands.explain import _print
+from visualpath.ctl.console import Vpctl
 from visualpath.process import witness
 from visualpath.process.explain import explain
 from visualpath.process.record import files_at
@@ -142,6 +146,55 @@ def test_a_moment_within_a_trigger_is_a_yes_with_its_id(live):
     live.faces(0, 10)
     (verdict,) = at(live, 100).rules
     assert verdict.answer.startswith(f"yes: TRIG {verdict.fired} smile cam1/3 0.000s..0.200s")
+
+
+@pytest.fixture
+def together(make_scene):
+    """Two rules wait for the same thing, at 100 ms, and for one thing each besides."""
+    scene = make_scene(
+        config="""
+streams: {cam1: {source: a.mp4}}
+extractors: {face: {}, text: {}}
+fusion:
+  rules:
+    - {label: smile, when: face.count >= 1, count: 2, within: 5s}
+    - {label: grin, when: {all: [face.count >= 1, face.conf >= 0.8]}, count: 2, within: 5s}
+"""
+    )
+    scene.live("face", "text")
+    for frame_id in range(4):
+        scene.obs("text", frame_id)
+        scene.obs("face", frame_id, count=float(frame_id < 1), conf=0.9 if frame_id < 1 else 0.5)
+    return at(scene, 100)
+
+
+def test_what_several_rules_wait_for_is_told_once_with_what_they_have_in_common(together):
+    (waiting,) = together.waiting
+    assert (waiting.what, waiting.labels, waiting.reasons) == (
+        "the condition to hold 2 times within 5 s (so far 1)",
+        ["smile", "grin"],
+        ["face.count was 0 (needs >= 1) on frame #2"],
+    )
+
+
+def test_a_rule_that_waits_with_others_tells_what_is_its_own(together):
+    assert together.rules[1].answer == "no: face.conf was 0.5 (needs >= 0.8) on frame #2"
+
+
+def test_a_rule_that_waits_with_others_and_has_nothing_of_its_own_tells_what_for(together):
+    assert together.rules[0].answer == "no: it waited for the condition to hold 2 times within 5 s (so far 1)"
+
+
+def test_people_read_once_what_several_rules_wait_for(together, capsys):
+    _print(Vpctl(Path("visualpath.yaml"), as_json=False), together, together.rules, "")
+    shown = capsys.readouterr().out
+    assert "\nsmile, grin waited for the condition to hold 2 times within 5 s (so far 1); face.count was 0 (" in shown
+    assert shown.count("\n  face.count >= 1  ") == 1
+
+
+def test_what_one_rule_alone_waits_for_is_not_told_apart(live):
+    live.faces(0, 10)
+    assert at(live, 100).waiting == []
 
 
 def test_a_value_that_did_not_do_is_told_with_its_frame(live):

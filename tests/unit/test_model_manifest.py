@@ -76,7 +76,7 @@ def test_the_command_that_brings_a_model(manifest, change, command):
         (("https://example.test/net.onnx", "https://me:secret@example.test/n"), 11, "models.net.urls.0: Expected"),
         (("net.onnx\n", "../net.onnx\n"), 8, "models.net.file: Expected `str` matching regex"),
         (("net:", "../net:"), 3, "models.../net: a name has letters"),
-        (("urls: [https://example.test/net.onnx]", "urls: []"), 3, "models.net: needs urls, or how"),
+        (("urls: [https://example.test/net.onnx]", "urls: []"), 3, "models.net: lacks urls (or how:"),
         (("models:", "model:"), 2, "model: unknown key; a manifest has `models:` alone"),
         (("net.onnx\n", "net.onnx\n        members: {a.onnx: {size: 1, sha256: x}}\n"), 9, "models.net.members"),
     ],
@@ -86,6 +86,21 @@ def test_what_is_wrong_is_told_with_its_line(manifest, change, line, message):
     with pytest.raises(ConfigError) as error:
         read_manifest(path)
     assert str(error.value).startswith(f"{path}:{line}: {message}")
+
+
+def test_all_that_an_entry_lacks_is_told_at_once(manifest):
+    path = manifest("models: {net: {licence: MIT, file: net.onnx}}")
+    with pytest.raises(ConfigError) as error:
+        read_manifest(path)
+    lacking = "needed_by, licence_url, origin, urls (or how: the command that makes its file)"
+    assert str(error.value) == f"{path}:1: models.net: lacks {lacking}"
+
+
+def test_the_manifest_of_the_page_for_authors_can_be_read(manifest):
+    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    [text] = [block for block in page.split("```yaml\n")[1:] if block.startswith("models:")]
+    (model,) = read_manifest(manifest(text.partition("```")[0])).values()
+    assert (model.command, model.checksummed) == ("vpctl models pull lamp-net", True)
 
 
 def test_a_manifest_that_cannot_be_used_hides_no_other(manifest):

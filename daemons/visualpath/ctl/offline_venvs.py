@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,8 +78,17 @@ def _start(name: str, config: Config | None, venvs_dir: Path) -> BaseWorker:
         except PluginError as error:
             refused = error
             log.info("%s", error)
-    raise refused or PluginError(
-        f"no extractor {name!r} in any venv under {venvs_dir}; build the venv of its plug-in (make venvs)"
+    raise refused or PluginError(_unknown(name, config, venvs_dir))
+
+
+def _unknown(name: str, config: Config | None, venvs_dir: Path) -> str:
+    known = set(config.extractors if config is not None else ())
+    known |= {each.name for venv in venvs_dir.glob("*/") for each in registered(venv) if each.kind == "extractor"}
+    meant = "".join(f"; did you mean {each}?" for each in get_close_matches(name, known, n=1))
+    return (
+        f"no extractor {name!r} in any venv under {venvs_dir}{meant}; there are {', '.join(sorted(known)) or 'none'}. "
+        f"`make venvs` builds those of visualpath; a venv in another place must be named in visualpath.yaml, "
+        f"as extractors.{name}.venv"
     )
 
 

@@ -6,10 +6,11 @@ landmarks or keypoints is a set of points (x, y first), all in fractions of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import av
 import numpy as np
@@ -22,7 +23,8 @@ from visualpath_protocol.clock import NS_PER_S
 from visualpath_protocol.messages import Trig
 
 _TIME_BASE = Fraction(1, 1_000_000)
-_COLOURS = ("#4cc9f0", "#f9c74f", "#90be6d", "#f94144", "#c77dff", "#f8961e", "#ffffff")
+_COLOURS = ("#4cc9f0", "#f9c74f", "#90be6d", "#f94144", "#c77dff", "#f8961e")
+_TEXT = "#ffffff"
 _FIRED = "#ff2d55"
 _SHADOW = "#000000"
 SHOWN_NS = 1_500_000_000
@@ -77,9 +79,9 @@ class Overlay:
             picture = picture.resize(self._size)
         draw = ImageDraw.Draw(picture)
         lines = [f"#{frame.frame_id}  {frame.t_ns / NS_PER_S:.3f} s"]
-        for index, (source, result) in enumerate(looked.results.items()):
-            colour = _COLOURS[index % len(_COLOURS)]
-            self._draw_boxes(draw, result.observations, colour)
+        colours = colours_of(looked.results)
+        for source, result in looked.results.items():
+            self._draw_boxes(draw, result.observations, colours[source])
             lines.append(_line(source, result.error, result.observations))
         self._write(draw, (6, 4), lines + notes)
         self._draw_fired(draw, frame.t_ns)
@@ -117,9 +119,7 @@ class Overlay:
     def _line_height(self) -> float:
         return self._font_size * 1.25
 
-    def _write(
-        self, draw: ImageDraw.ImageDraw, at: tuple[float, float], lines: list[str], colour: str = _COLOURS[-1]
-    ) -> None:
+    def _write(self, draw: ImageDraw.ImageDraw, at: tuple[float, float], lines: list[str], colour: str = _TEXT) -> None:
         x, y = at
         for line in lines:
             draw.text((x, y), line, fill=colour, font=self._font, stroke_width=2, stroke_fill=_SHADOW)
@@ -131,6 +131,16 @@ class Overlay:
         frame.pts, frame.time_base = round((t_ns - self._first_ns) / 1000), _TIME_BASE
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
+
+
+def colours_of(extractors: Iterable[str]) -> dict[str, str]:
+    """The colour of each extractor's boxes: by its name, or where that one is taken, the next that is not."""
+    taken: dict[str, str] = {}
+    for name in sorted(extractors):
+        first = crc32(name.encode()) % len(_COLOURS)
+        free = [each for each in (*_COLOURS[first:], *_COLOURS[:first]) if each not in taken.values()]
+        taken[name] = free[0] if free else _COLOURS[first]
+    return taken
 
 
 def _mappings(data: Any) -> Iterator[Mapping[str, Any]]:

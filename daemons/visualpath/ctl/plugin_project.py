@@ -10,7 +10,8 @@ from pathlib import Path
 
 import visualpath
 from visualpath.core.errors import VisualpathError
-from visualpath.ctl.plugin_templates import EXTRACTOR, FUSION
+from visualpath.ctl.fusion_templates import FUSION
+from visualpath.ctl.plugin_templates import DEPENDENT, EXTRACTOR
 from visualpath.plugin.discovery import EXTRACTORS, FUSIONS, registered
 from visualpath_protocol.errors import InvalidName
 from visualpath_protocol.messages import check_name
@@ -20,13 +21,14 @@ class BadProject(VisualpathError):
     """A project cannot be written; the message says why."""
 
 
-def create(name: str, folder: Path, *, fusion: bool) -> list[str]:
+def create(name: str, folder: Path, *, fusion: bool = False, depends: str | None = None) -> list[str]:
     """Write the project of a plug-in.
 
     Args:
         name: of the plug-in, its entry point and its module (there with _ in place of -).
         folder: which must not be there yet.
         fusion: what decides, in place of what looks.
+        depends: the extractor that one looks at the findings of.
 
     Returns:
         The files, relative to the folder.
@@ -35,17 +37,21 @@ def create(name: str, folder: Path, *, fusion: bool) -> list[str]:
         BadProject: the name cannot be one, or the folder is there, or cannot be written.
     """
     module = _module(name)
+    if depends is not None:
+        _check_depends(name, depends)
     if folder.exists():
         raise BadProject(f"{folder} is there already: give another folder")
     words = {
         "NAME": name,
+        "DEPENDS": depends or "",
         "MODULE": module,
         "CLASS": "".join(part.capitalize() for part in module.split("_")) + ("Fusion" if fusion else "Extractor"),
         "FOLDER": str(folder),
         "VENV": str(folder / ".venv"),
         "INSTALL": "\n    ".join(install_steps(folder, fusion=fusion)),
     }
-    files = {_filled(path, words): _filled(text, words) for path, text in (FUSION if fusion else EXTRACTOR).items()}
+    templates = FUSION if fusion else DEPENDENT if depends else EXTRACTOR
+    files = {_filled(path, words): _filled(text, words) for path, text in templates.items()}
     try:
         for path, text in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +94,15 @@ def _module(name: str) -> str:
     if module in sys.stdlib_module_names or find_spec(module) is not None:
         raise BadProject(f"there is a Python module {module!r} already, which it would hide: choose another name")
     return module
+
+
+def _check_depends(name: str, depends: str) -> None:
+    try:
+        check_name("extractor", depends)
+    except InvalidName as error:
+        raise BadProject(str(error)) from error
+    if depends == name:
+        raise BadProject(f"{name} cannot depend on itself")
 
 
 def _filled(text: str, words: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The files of a plug-in project, by path; <NAME>, <MODULE>, <CLASS>, <FOLDER>, <VENV> and <INSTALL> are filled in."""
+"""The files of an extractor's project, by path; `plugin_project` fills in what stands in <>."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ build-backend = "setuptools.build_meta"
 [project]
 name = "visualpath-<NAME>"
 version = "0.1.0"
-description = "A <KIND> for visualpath"
+description = "<A_KIND> for visualpath"
 requires-python = ">=3.10"
 dependencies = ["numpy"]  # visualpath itself comes from its checkout: see README.md
 
@@ -62,7 +62,7 @@ class <CLASS>(BaseExtractor):
     name = "<NAME>"
     version = "0.1.0"
     input_width = 160  # at least so many pixels wide; None: full size
-    pixel_format = "gray"  # or "bgr"
+    pixel_format = "gray"  # or "bgr": see extract()
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(config)
@@ -75,7 +75,7 @@ class <CLASS>(BaseExtractor):
 
     def extract(self, frame: Frame) -> Observation[Change]:
         """Compare a picture, uint8 of shape (height, width, 1), with the last one of this stream."""
-        samples = sampled(frame.data[:, :, 0])
+        samples = sampled(frame.data[:, :, 0])  # of "bgr", shape (height, width, 3), this takes the blue alone
         last, self._last = self._last, samples
         if last is None:
             return Observation(signals={"level": 0.0})
@@ -110,7 +110,7 @@ from <MODULE> import <CLASS>
 
 
 def frame(number, square_at):
-    pixels = np.zeros((90, 160, 1), np.uint8)
+    pixels = np.zeros((90, 160, 1), np.uint8)  # for "bgr": (90, 160, 3)
     pixels[30:60, square_at : square_at + 40] = 255
     return Frame(pixels, number, number * 40_000_000)
 
@@ -163,143 +163,143 @@ A venv of its own, and the tests:
 and `vpctl up` (or `vpctl restart`). After a change of `<MODULE>.py`: `vpctl restart extractor-<NAME>`.
 """
 
-FUSION_MODULE = '''\
-"""<NAME>: fires when a signal has risen by much."""
+DEPENDENT_MODULE = '''\
+"""<NAME>: how bright the picture is where <DEPENDS> has found something."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from visualpath.core.errors import PluginConfigError
-from visualpath.core.fusion import BaseFusion, FrameObservations, FusionResult
-from visualpath.core.trigger import EvidenceItem, Trigger
-
-COOLDOWN_NS = 2_000_000_000
+from visualbase.frame import Frame
+from visualpath.core import BaseExtractor, Observation
 
 
-class <CLASS>(BaseFusion):
-    """Fires when a signal is higher than its lowest value since the last firing by `rise`.
+class <CLASS>(BaseExtractor):
+    """Looks into the boxes that `<DEPENDS>` gives.
 
-    Args:
-        config: `source` and `signal` say what is read (default: face.count), `rise` by how much it must rise (1.0).
+    Signals:
+        boxes: how many there are.
+        level: mean brightness of the brightest, 0 to 1; absent where there is no box.
 
     Raises:
-        PluginConfigError: an unknown key, or a value that is not allowed.
+        ValueError: there is a configuration; it takes none.
     """
 
     name = "<NAME>"
+    version = "0.1.0"
+    input_width = 320  # at least so many pixels wide; None: full size
+    pixel_format = "gray"  # or "bgr"
+    depends = ("<DEPENDS>",)
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        for key in config:
-            if key not in ("source", "signal", "rise"):
-                raise PluginConfigError((key,), "unknown key; allowed are source, signal and rise")
-        self._source = str(config.get("source", "face"))
-        self._signal = str(config.get("signal", "count"))
-        self._rise = config.get("rise", 1.0)
-        if not isinstance(self._rise, (int, float)) or not self._rise > 0:
-            raise PluginConfigError(("rise",), f"is {self._rise!r}; write a number above 0")
-        self.reset()
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        super().__init__(config)
+        if self.config:
+            raise ValueError(f"<NAME>: takes no configuration, not {', '.join(self.config)}")
 
-    def reset(self) -> None:
-        """A new epoch has begun: its times have nothing to do with the old ones."""
-        self._low: tuple[float, int] | None = None
-        self._quiet_until_ns = 0
+    def extract(self, frame: Frame, seen: Mapping[str, Sequence[Observation[Any]]] | None = None) -> Observation[Any]:
+        """Measure what lies in each box.
 
-    def resume(self, label: str, t_end_ns: int) -> None:
-        """Keep the cooldown over a restart of the daemon."""
-        self._quiet_until_ns = t_end_ns + COOLDOWN_NS
+        Args:
+            seen: what `<DEPENDS>` said of this frame: its data is a list of mappings, whose x, y, w and h are fractions
+                of the picture, as `face`, `gesture` and `pose` of facemoment give them.
+        """
+        boxes = [box for said in (seen or {}).get("<DEPENDS>", ()) for box in said.data or ()]
+        levels = [brightness(frame, box) for box in boxes]
+        signals = {"boxes": float(len(boxes))}
+        return Observation(signals=signals | ({"level": max(levels)} if levels else {}), data=levels)
 
-    def update(self, frame: FrameObservations) -> FusionResult:
-        """Take the next frame; a source that is missing, skipped or saw nothing tells nothing."""
-        seen = frame.observations.get(self._source)
-        value = seen[0].signals.get(self._signal) if seen else None
-        if value is None:
-            return FusionResult()
-        if self._low is None or value < self._low[0]:
-            self._low = value, frame.t_ns
-        low, low_ns = self._low
-        if value - low < self._rise or frame.t_ns < self._quiet_until_ns:
-            return FusionResult(observations_used=1)
-        self._low, self._quiet_until_ns = (value, frame.t_ns), frame.t_ns + COOLDOWN_NS
-        moment = Trigger(
-            label="<NAME>",
-            t_start_ns=low_ns,
-            t_end_ns=frame.t_ns,
-            frame_id=frame.frame_id,
-            reason=f"{self._source}.{self._signal} rose from {low:g} to {value:g}",
-            evidence=(EvidenceItem(self._source, frame.frame_id, self._signal, value),),
-        )
-        return FusionResult(triggers=(moment,), observations_used=1)
+
+def brightness(frame: Frame, box: Mapping[str, Any]) -> float:
+    """Mean of the pixels in a box, of one at least: a face at the edge may be narrower than that."""
+    height, width = frame.data.shape[:2]
+    left, top = min(int(box["x"] * width), width - 1), min(int(box["y"] * height), height - 1)
+    right, bottom = round((box["x"] + box["w"]) * width), round((box["y"] + box["h"]) * height)
+    return float(frame.data[top : max(bottom, top + 1), left : max(right, left + 1)].mean() / 255)
 '''
 
-FUSION_TAPE = '''\
-"""What the conformance kit feeds <NAME>: a signal that rises every four seconds, with gaps."""
+DEPENDENT_TAPE = '''\
+"""What the conformance kit feeds <NAME>: pictures, and what <DEPENDS> saw on each."""
 
+import numpy as np
 from visualpath.core import Observation
-from visualpath.core.fusion import FrameObservations
-
-FRAME_NS = 40_000_000
 
 
 def tape():
-    for number in range(300):
-        if number % 10 == 9:
-            yield FrameObservations(number, number * FRAME_NS, {}, missing=("face",))
-            continue
-        seen = Observation("face", number, number * FRAME_NS, signals={"count": float(number % 100 >= 50)})
-        yield FrameObservations(number, number * FRAME_NS, {"face": [seen]})
+    for number in range(24):
+        picture = np.full((360, 640, 3), 60, np.uint8)
+        left = 20 * number
+        picture[100:200, left : left + 100] = 200
+        box = {"track_id": 0, "x": left / 640, "y": 100 / 360, "w": 100 / 640, "h": 100 / 360}
+        found = [] if number % 8 == 7 else [box]
+        yield picture, {"<DEPENDS>": [Observation(signals={"count": float(len(found))}, data=found)]}
 '''
 
-FUSION_TEST = '''\
-"""<NAME> keeps visualpath's contract, and fires when it should."""
+DEPENDENT_TEST = '''\
+"""<NAME> keeps visualpath's contract, and sees what it should."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from visualbase.frame import Frame
 from visualpath.core import Observation
-from visualpath.core.errors import PluginConfigError
-from visualpath.core.fusion import FrameObservations
 from visualpath.testing.conformance.runner import assert_conforms
 
 from <MODULE> import <CLASS>
 
 
-def at(number, count):
-    return FrameObservations(number, number * 40_000_000, {"face": [Observation("face", signals={"count": count})]})
+def looked(*boxes):
+    pixels = np.zeros((180, 320, 1), np.uint8)
+    pixels[:90, :160] = 255
+    return <CLASS>().extract(Frame(pixels, 0, 0), {"<DEPENDS>": [Observation(data=list(boxes))]})
 
 
 def test_it_conforms():
-    assert_conforms("<NAME>", "fusion", tape=Path(__file__).with_name("tape.py"))
+    assert_conforms("<NAME>", tape=Path(__file__).with_name("tape.py"))
 
 
-def test_a_rise_fires_once():
-    fusion = <CLASS>({})
-    fired = [trigger for number in range(40) for trigger in fusion.update(at(number, float(number > 20))).triggers]
-    assert [trigger.frame_id for trigger in fired] == [21]
+def test_the_brightest_box_counts():
+    bright, dark = {"x": 0.1, "y": 0.1, "w": 0.3, "h": 0.3}, {"x": 0.6, "y": 0.6, "w": 0.3, "h": 0.3}
+    assert looked(dark, bright).signals == {"boxes": 2.0, "level": 1.0}
 
 
-def test_a_rise_of_nothing_is_refused_with_its_key():
-    with pytest.raises(PluginConfigError) as refused:
-        <CLASS>({"rise": 0})
-    assert refused.value.key == ("rise",)
+def test_where_there_is_no_box_there_is_no_level():
+    assert looked().signals == {"boxes": 0.0}
+
+
+def test_a_configuration_is_refused():
+    with pytest.raises(ValueError, match="takes no configuration"):
+        <CLASS>({"threshold": 0})
 '''
 
-FUSION_README = """\
+DEPENDENT_README = """\
 # <NAME>
 
-A fusion for visualpath: it decides what was a moment. `<MODULE>.py` is all of it; visualpath's docs/plugins.md says
-what may be in it. It runs in the venv `core`, beside visualpath itself, and may need nothing that is not in there:
+An extractor for visualpath that looks at what `<DEPENDS>` has found. `<MODULE>.py` is all of it; visualpath's
+docs/plugins.md says what may be in it, and docs/extractors.md what the extractors of facemoment give.
+
+A venv of its own, and the tests:
 
     <INSTALL>
-    vpctl plugins check <FOLDER> --tape <FOLDER>/tests/tape.py
+    <VENV>/bin/pytest <FOLDER>
 
-The tests need pytest, which `core` has not: run them with the venv `dev` of visualpath's checkout after the same
-installation there. Then, in visualpath.yaml, and `vpctl restart`:
+`vpctl plugins check <FOLDER> --tape <FOLDER>/tests/tape.py` runs the conformance kit and shows each check. Then, in
+visualpath.yaml:
 
+    extractors:
+      <DEPENDS>:
+        venv: <DEPENDS>
+      <NAME>:
+        venv: <VENV>
+        depends: [<DEPENDS>]
     fusion:
-      plugin: <NAME>
-      config: {source: face, signal: count, rise: 1.0}
+      rules:
+        - label: <NAME>
+          when: <NAME>.level >= 0.5
+          for: 200ms
+
+and `vpctl up` (or `vpctl restart`). After a change of `<MODULE>.py`: `vpctl restart extractor-<NAME>`.
 """
 
 GITIGNORE = """\
@@ -309,9 +309,11 @@ __pycache__/
 """
 
 
-def _project(kind: str, module: str, test: str, readme: str, **more: str) -> dict[str, str]:
+def project(kind: str, module: str, test: str, readme: str, **more: str) -> dict[str, str]:
+    """The files of a project by path, of an extractor or a fusion."""
+    a_kind = {"extractor": "An extractor", "fusion": "A fusion"}[kind]
     return {
-        "pyproject.toml": PYPROJECT.replace("<KIND>", kind),
+        "pyproject.toml": PYPROJECT.replace("<KIND>", kind).replace("<A_KIND>", a_kind),
         "<MODULE>.py": module,
         "tests/test_<MODULE>.py": test,
         **more,
@@ -320,5 +322,7 @@ def _project(kind: str, module: str, test: str, readme: str, **more: str) -> dic
     }
 
 
-EXTRACTOR = _project("extractor", EXTRACTOR_MODULE, EXTRACTOR_TEST, EXTRACTOR_README)
-FUSION = _project("fusion", FUSION_MODULE, FUSION_TEST, FUSION_README, **{"tests/tape.py": FUSION_TAPE})
+EXTRACTOR = project("extractor", EXTRACTOR_MODULE, EXTRACTOR_TEST, EXTRACTOR_README)
+DEPENDENT = project(
+    "extractor", DEPENDENT_MODULE, DEPENDENT_TEST, DEPENDENT_README, **{"tests/tape.py": DEPENDENT_TAPE}
+)

@@ -7,6 +7,7 @@ Main thread: loads the plug-in, takes frames from the mailbox, reads and decodes
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import secrets
@@ -22,6 +23,7 @@ from visualbase.frame import Frame
 from visualbase.ring import RingReader
 from visualpath.core.errors import ExtractionError
 from visualpath.core.extractor import check_depends
+from visualpath.extractor.failures import Failures
 from visualpath.extractor.inbox import Inbox
 from visualpath.extractor.registration import Registration
 from visualpath.extractor.reporter import Reporter
@@ -29,7 +31,7 @@ from visualpath.plugin.discovery import load_extractor
 from visualpath.plugin.models import use_models_dir
 from visualpath.process.backend_state import Change, Shown
 from visualpath.process.background_load import loading
-from visualpath.process.host import ExtractorHost
+from visualpath.process.host import ExtractorHost, Handled
 from visualpath.process.mailbox import Mailbox, Task
 from visualpath.process.packing import pack_observations
 from visualpath.process.view import JpegFrame, seen_as
@@ -48,6 +50,8 @@ STOP_PATIENCE_NS = 5 * NS_PER_S
 """How long a running inference may hold up an orderly stop."""
 DEGRADED_AFTER = 3
 """Frames in a row that could not be looked at."""
+MAX_SIGNALS, MAX_NAME = 200, 100
+"""Names of signals that are kept for the status, and their characters; a plug-in could invent any number."""
 
 
 class ExtractorDaemon:
@@ -66,6 +70,7 @@ class ExtractorDaemon:
         self._host: ExtractorHost | None = None
         self._busy_since_ns = 0
         self._failed_in_a_row = 0
+        self._signals: frozenset[str] | None = frozenset()
         self._in_work: FrameHeader | None = None
         self._ends_ns: int | None = None
         self._main_done = threading.Event()
@@ -108,13 +113,14 @@ class ExtractorDaemon:
         self._loaded = True
         self._service.ready()
         self._in_io(self._register)
+        failures = Failures(extractor)
         try:
             while (task := self._mailbox.take()) is not None:
-                self._work(host, task)
+                self._work(host, task, failures)
         finally:
             host.close()
 
-    def _work(self, host: ExtractorHost, task: Task) -> None:
+    def _work(self, host: ExtractorHost, task: Task, failures: Failures) -> None:
         header = task.header
         self._busy_since_ns = mono_ns()
         self._in_io(lambda: self._picked(header))
@@ -126,16 +132,23 @@ class ExtractorDaemon:
             packed = pack_observations(handled.observations)
         except (Evicted, DamagedJpeg, ExtractionError, OSError) as error:
             reason: SkipReason = "evicted" if isinstance(error, Evicted) else "error"
-            detail = str(error)
+            detail, place = str(error), failures.place(error)
             self._failed_in_a_row += reason == "error"
-            self._in_io(lambda: self._failed(header, reason, detail))
+            self._in_io(lambda: self._failed(header, reason, detail, place))
         else:
             self._failed_in_a_row = 0
+            self._keep_names(handled)
             timing = {"decode_ms": decode_ms, "extract_ms": handled.extract_ms}
             waiting = len(self._mailbox)
             self._in_io(lambda: self._observed(header, packed, timing, waiting))
         finally:
             self._busy_since_ns = 0
+
+    def _keep_names(self, handled: Handled) -> None:
+        names = {fit_text(name[:MAX_NAME]) for observation in handled.observations for name in observation.signals}
+        if self._signals is not None and not names <= self._signals:
+            known = self._signals | names
+            self._signals = known if len(known) <= MAX_SIGNALS else None
 
     def _read(self, header: FrameHeader, host: ExtractorHost) -> Frame:
         payload = next((p for p in header.payloads if p.kind == "jpeg"), None)
@@ -210,10 +223,10 @@ class ExtractorDaemon:
         self._in_work = None
         self._reporter.observed(header, packed, timing, waiting)
 
-    def _failed(self, header: FrameHeader, reason: SkipReason, detail: str) -> None:
+    def _failed(self, header: FrameHeader, reason: SkipReason, detail: str, place: str = "") -> None:
         self._in_work = None
         self._reporter.skipped(header, header, reason, detail)
-        self._service.refusals.add(f"failed.{reason}", f"{header}: {detail}")
+        self._service.refusals.add(f"failed.{reason}", f"{header}: {detail}{f' (at {place})' if place else ''}")
 
     def _backends(self) -> Shown:
         return (self._host.backends if self._host is not None else None) or Shown()
@@ -253,6 +266,7 @@ class ExtractorDaemon:
                 "latency_ms": {"p50": measured.p50_ms, "p95": measured.p95_ms},
                 "registered": self._registration.accepted,
                 "busy_ns": self._busy_ns(),
+                "signals": sorted(signals) if (signals := self._signals) is not None else None,
                 "backend": backends.as_dict(mono_ns()) if backends.names else None,
             }
         }
@@ -271,6 +285,7 @@ class ExtractorDaemon:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point."""
+    faulthandler.enable()  # a library that crashes the process leaves the Python line in the log
     code = run_daemon(argv, extractor_daemon, ExtractorDaemon, named=True)
     if loading():
         logging.shutdown()

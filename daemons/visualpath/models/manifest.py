@@ -9,7 +9,7 @@ The package is found, never imported: vpctl reads manifests in a venv that has n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -26,7 +26,11 @@ from visualpath.runtime.yaml_source import YamlSource, nearest
 GROUP = "visualpath.models"
 FILE_NAME = "models.yaml"
 
+URLS_OR_HOW = "urls (or how: the command that makes its file)"
+
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+MISSING = "Object missing required field"
+"""How msgspec tells the first key that is not there."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Of models and files: no path, and nothing hidden."""
 FileName = Annotated[str, Meta(pattern=NAME)]
@@ -181,11 +185,19 @@ def _read_model(source: YamlSource, name: str, value: Any) -> Model:
         model = msgspec.structs.replace(msgspec.convert(value, Model), name=name)
     except msgspec.ValidationError as error:
         where, message = misfit(error)
+        if not where and message.startswith(MISSING) and isinstance(value, dict):
+            message = f"lacks {', '.join(_missing(value))}"
         if message == UNKNOWN_KEY:
             message += nearest(str(where[-1]), Model.__struct_fields__ + Member.__struct_fields__)
         raise source.error((*place, *where), message) from None
     if model.members and not model.file.endswith(".zip"):
         raise source.error((*place, "file"), "a model with members comes in a .zip")
     if not model.urls and not model.how:
-        raise source.error(place, "needs urls, or how: the command that makes its file")
+        raise source.error(place, f"lacks {URLS_OR_HOW}")
     return model
+
+
+def _missing(value: Mapping[str, Any]) -> list[str]:
+    """All that a model's entry must have and has not."""
+    required = [field.name for field in msgspec.structs.fields(Model) if field.required]
+    return [key for key in required if key not in value] + ([] if value.keys() & {"urls", "how"} else [URLS_OR_HOW])

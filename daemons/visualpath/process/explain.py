@@ -56,6 +56,23 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What several rules waited for at the moment; no verdict of theirs says it again, unless it has nothing else.
+
+    Attributes:
+        what: for people: `the gate to open`.
+        labels: of these rules, at least two.
+        readings: that all of them have.
+        reasons: what of these was not as it had to be.
+    """
+
+    what: str
+    labels: list[str]
+    readings: tuple[Reading, ...]
+    reasons: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Everything there is to say about a moment.
 
@@ -65,6 +82,7 @@ class Answer:
         left: what ended the wait for its observations (`complete`, `window`, ...), after `hold_ns`.
         stream_state: as the frame daemon last said by then.
         failed: what the fusion plug-in raised on it.
+        waiting: what is common to several of the rules.
         triggers: near the moment.
         notes: what the record lacks.
     """
@@ -80,6 +98,7 @@ class Answer:
     stream_state: str
     failed: str
     sources: list[SourceReport]
+    waiting: list[Waiting]
     rules: list[Verdict]
     triggers: list[Trig]
     notes: list[str]
@@ -134,6 +153,7 @@ class _Report:
         self._recorded = {each.trig.trig_id for each in before.fired}
         again = [each for each in seen.fired if each.trig.trig_id not in self._recorded]
         self._fired = sorted([*before.fired, *again], key=lambda each: each.trig.t_end_ns)
+        self._waiting = list(self._common())
 
     def answer(self, stream: str, notes: list[str]) -> Answer:
         frame = self._frame
@@ -149,6 +169,7 @@ class _Report:
             stream_state=self._seen.stream_state,
             failed=frame.failed,
             sources=sorted(self._sources(frame), key=lambda report: report.source),
+            waiting=self._waiting,
             rules=[self._verdict(label) for label in frame.rules],
             triggers=[each.trig for each in self._fired if self._is_near(each.trig)],
             notes=[*notes, *self._seen.notes, *self._other_passes(), *self._gap()],
@@ -205,6 +226,19 @@ class _Report:
 
     # Rules.
 
+    def _common(self) -> Iterator[Waiting]:
+        """What several rules that wait for the same thing have in common."""
+        rules = self._frame.rules
+        for what in dict.fromkeys(rule.waits_for for rule in rules.values() if rule.waits_for):
+            labels = [label for label, rule in rules.items() if rule.waits_for == what]
+            shared = set.intersection(*({*rules[label].readings} for label in labels))
+            readings = tuple(each for each in rules[labels[0]].readings if each in shared)
+            if len(labels) > 1:
+                yield Waiting(what, labels, readings, self._failing(readings))
+
+    def _failing(self, readings: Iterable[Reading]) -> list[str]:
+        return [self._reason(each, self._at) for each in readings if each.wanted is not None]
+
     def _verdict(self, label: str) -> Verdict:
         rule = self._frame.rules[label]
         for trig in self._own(label):
@@ -217,8 +251,11 @@ class _Report:
         elif rule.hold_from_ns is not None:
             answer = self._how_the_hold_ended(rule, rule.hold_from_ns)
         else:
-            reasons = [f"it waited for {rule.waits_for}"] if rule.waits_for else []
-            reasons += [self._reason(reading, self._at) for reading in rule.readings if reading.wanted is not None]
+            together = [waiting for waiting in self._waiting if label in waiting.labels]
+            told = [reading for waiting in together for reading in waiting.readings]
+            reasons = self._failing(each for each in rule.readings if each not in told)
+            if rule.waits_for and not (together and reasons):
+                reasons.insert(0, f"it waited for {rule.waits_for}")
             answer = f"no: {'; '.join(reasons) or 'it is true, but no hold has begun'}"
         return Verdict(label, None, answer, rule)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from visualpath.ctl.checks import daemons, folders, machine, memory, streams, venvs
+from visualpath.ctl.checks import daemons, extractors, folders, machine, memory, streams, venvs
 from visualpath.ctl.checks.finding import Examined, Findings
 
 CHECKS: dict[str, Callable[[Examined], Findings]] = {
@@ -17,6 +17,7 @@ CHECKS: dict[str, Callable[[Examined], Findings]] = {
     "ring": memory.check_ring,
     "sockets": daemons.check_sockets,
     "daemons": daemons.check_daemons,
+    "extractors": extractors.check_extractors,
     "machine": machine.check_machine,
 }
 """By what is looked at, in the order of the report."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from visualpath.ctl.checks.finding import Examined, Findings, ok, problem, warning
 from visualpath.ctl.checks.folders import owner
-from visualpath.ctl.supervisor import LocalSupervisor
+from visualpath.ctl.ends import recent_ends
+from visualpath.ctl.supervisor import ALIVE, LocalSupervisor
 from visualpath.runtime.config import Config
 from visualpath.runtime.roles import roles
 from visualpath_protocol.endpoints import IPC_PATH_MAX_BYTES
@@ -16,6 +17,8 @@ from visualpath_protocol.sockets import LINKS
 
 SUPERVISOR_SOCKET = "supervisor.sock.4194304"
 """supervisord binds to a name with its process id first; this is the largest."""
+ENDS_MANY = 3
+"""A daemon that ended so often lately will do so again."""
 
 
 def check_sockets(examined: Examined) -> Findings:
@@ -53,10 +56,13 @@ def _check_lengths(config: Config) -> Findings:
 def check_daemons(examined: Examined) -> Findings:
     """Who answers, who does not although it is there, and who does not stay up."""
     config, statuses = examined.config, examined.statuses
-    down = []
+    processes = LocalSupervisor(config).processes()
+    down, starting = [], []
     for name in (name for name, status in statuses.items() if status is None):
         pid = lock_holder(config.run_dir / name / "lock")
-        if pid is None:
+        if pid is None and processes.get(name, {}).get("statename") in ALIVE:
+            starting.append(name)
+        elif pid is None:
             down.append(name)
         else:
             yield problem(f"{name} (process {pid}) is there, but does not answer", f"kill -9 {pid}; it is started anew")
@@ -66,6 +72,8 @@ def check_daemons(examined: Examined) -> Findings:
         yield ok("no daemon runs; vpctl up starts them")
     elif all(status is not None for status in statuses.values()):
         yield ok(f"all {len(statuses)} daemons answer")
+    if starting:
+        yield warning(f"supervisord is starting {', '.join(starting)}", "vpctl doctor, in a moment")
     yield from _check_work(examined)
     yield from _check_supervisor(examined)
 
@@ -94,9 +102,14 @@ def _check_work(examined: Examined) -> Findings:
 def _check_supervisor(examined: Examined) -> Findings:
     """Who does not stay up, and who was started by somebody else."""
     supervisor, statuses = LocalSupervisor(examined.config), examined.statuses
-    for name, lines in supervisor.broken().items():
+    broken, ends = supervisor.broken(), recent_ends(supervisor.folder)
+    for name, lines in broken.items():
         last = lines.strip().splitlines()[-1:] or ["it has written nothing"]
-        yield problem(f"{name} does not stay up: {last[0]}", f"vpctl logs {name}")
+        told = f"; it {ends[name]}" if name in ends else ""
+        yield problem(f"{name} does not stay up: {last[0]}{told}", f"vpctl logs {name}")
+    for name in (name for name in statuses if name in ends and name not in broken):
+        say = problem if ends[name].count >= ENDS_MANY else warning
+        yield say(f"{name} {ends[name]}", f"vpctl logs {name}")
     processes = supervisor.processes()
     for name, status in statuses.items():
         if status is not None and processes and processes.get(name, {}).get("pid") != status["pid"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -59,10 +60,18 @@ def _print(vpctl: Vpctl, answer: Answer, rules: list[Verdict], captured: str) ->
     if answer.failed:
         click.echo(f"the fusion plug-in failed on this frame: {answer.failed}")
     vpctl.console.print(_sources(answer))
+    labels = {rule.label for rule in rules}
+    waiting = [each for each in answer.waiting if labels.intersection(each.labels)]
+    for each in waiting:
+        click.echo(f"\n{', '.join(each.labels)} waited for {each.what}{''.join(f'; {why}' for why in each.reasons)}")
+        if each.readings:
+            vpctl.console.print(_readings(each.readings))
     for rule in rules:
+        together = [each for each in waiting if rule.label in each.labels]
+        told = [reading for each in together for reading in each.readings]
         click.echo(f"\nrule {rule.label}: {rule.answer}")
-        click.echo(f"  {_settings(rule.state, answer.frame_t_ns)}")
-        vpctl.console.print(_readings(rule.state))
+        click.echo(f"  {_settings(rule.state, answer.frame_t_ns)}{'' if together else _waits(rule.state)}")
+        vpctl.console.print(_readings(reading for reading in rule.state.readings if reading not in told))
     if not answer.rules:
         click.echo("\nthe fusion plug-in does not explain itself")
     own = {rule.fired for rule in rules}
@@ -93,13 +102,16 @@ def _settings(rule: RuleState, t_ns: int) -> str:
     hold = "no hold" if rule.hold_from_ns is None else f"holds since {seconds(rule.hold_from_ns)}"
     cooldown = f", cooldown until {seconds(rule.cooldown_until_ns)}" if rule.cooldown_until_ns > t_ns else ""
     long = f", for {rule.for_ns / 1e9:g} s" if rule.for_ns else ""
-    waits = f", waiting for {rule.waits_for}" if rule.waits_for else ""
-    return f"{rule.condition} is {TRUTH[rule.holds]}{long}: {hold}{cooldown}{waits}"
+    return f"{rule.condition} is {TRUTH[rule.holds]}{long}: {hold}{cooldown}"
 
 
-def _readings(rule: RuleState) -> Table:
+def _waits(rule: RuleState) -> str:
+    return f", waiting for {rule.waits_for}" if rule.waits_for else ""
+
+
+def _readings(readings: Iterable[Reading]) -> Table:
     table = Table("  comparison", "is", "last value", "seen on", "stands until", box=None, pad_edge=False)
-    for reading in rule.readings:
+    for reading in readings:
         table.add_row(f"  {reading.comparison}", TRUTH[reading.holds], *_last(reading))
     return table
 

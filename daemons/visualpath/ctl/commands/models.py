@@ -89,7 +89,8 @@ def add_command(vpctl: Vpctl, file: Path, name: str | None) -> None:
         with store.lock(model):
             pins = install(store, model, file, str(file.resolve()))
     except (ModelError, OSError) as error:
-        vpctl.fail(_said(store, error), EXIT_REFUSED)
+        said = _said(store, error)
+        vpctl.fail(said if str(file) in said else f"{file}: {said}", EXIT_REFUSED)
     _show(vpctl, [_placed(store, model, Pulled(True, pins))])
 
 

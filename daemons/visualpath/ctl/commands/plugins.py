@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
-import msgspec
 from rich.table import Table
 
 from visualpath.ctl.console import EXIT_REFUSED, Vpctl, pass_vpctl
@@ -22,11 +22,11 @@ from visualpath.runtime.config import Config
 from visualpath.runtime.roles import CORE_VENV
 from visualpath.testing.conformance.checks import BY_KIND
 from visualpath.testing.conformance.runner import try_plugin
-from visualpath.testing.conformance.verdict import Kind, Limits, Verdict
+from visualpath.testing.conformance.verdict import Busy, Kind, Limits, Verdict
 
 HEADERS = ("plug-in", "kind", "venv", "version", "distribution", "depends", "pictures", "import")
 AT_ONCE = 2
-MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
+MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "untried": "-"}
 
 
 @click.group("plugins")
@@ -84,16 +84,21 @@ def _cells(facts: Mapping[str, Any]) -> list[str]:
 @click.argument("name")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--fusion", is_flag=True, help="What decides, in place of what looks.")
+@click.option("--depends", metavar="EXTRACTOR", help="One that looks at what EXTRACTOR (say, face) has found.")
 @pass_vpctl
-def new(vpctl: Vpctl, name: str, folder: Path | None, fusion: bool) -> None:
+def new(vpctl: Vpctl, name: str, folder: Path | None, fusion: bool, depends: str | None) -> None:
     """Write a small plug-in NAME that works, with its test, into FOLDER (default: ./visualpath-NAME)."""
+    if fusion and depends is not None:
+        raise click.UsageError("--depends is for an extractor; what a fusion reads, its configuration says")
     folder = (folder or Path(f"visualpath-{name}")).resolve()
     try:
-        files = create(name, folder, fusion=fusion)
+        files = create(name, folder, fusion=fusion, depends=depends)
     except BadProject as error:
         vpctl.fail(str(error), EXIT_REFUSED)
-    tape = f" --tape {folder}/tests/tape.py" if fusion else ""
-    steps = [*install_steps(folder, fusion=fusion), f"vpctl plugins check {folder}{tape}"]
+    here = Path()  # after the cd, as docs/plugins.md has them
+    steps = [f"cd {shlex.quote(str(folder))}", *install_steps(here, fusion=fusion)]
+    steps += [] if fusion else [".venv/bin/pytest ."]
+    steps.append(f"vpctl plugins check .{' --tape tests/tape.py' if fusion or depends else ''}")
     lines = [f"{folder}: {', '.join(files)}", "Next:", *(f"  {step}" for step in steps)]
     lines.append(f"Then change it; {folder / 'README.md'} says how it gets into visualpath.yaml.")
     vpctl.show({"folder": str(folder), "files": files, "next": steps}, "\n".join(lines))
@@ -120,7 +125,8 @@ def check(vpctl: Vpctl, target: str, venv: str | None, config_text: str | None, 
     """Run the conformance kit on a plug-in, or on all of a project's folder, in its own venv.
 
     Exit codes: 0: it conforms, perhaps with warnings; 1: it is refused, or not found; 2: wrong usage; 78: bad
-    visualpath.yaml. It takes some seconds; a plug-in that hangs, some minutes.
+    visualpath.yaml. It loads the models some 15 times and shows some 200 frames beside --frames, for which it takes two
+    minutes at most. After 10 s it says what it is at.
     """
     report: list[dict[str, Any]] = []
     refused: list[str] = []
@@ -130,14 +136,14 @@ def check(vpctl: Vpctl, target: str, venv: str | None, config_text: str | None, 
         config = _parsed(config_text) if config_text is not None else found.config
         if not vpctl.as_json:
             click.echo(f"{found.kind} {found.name} in {found.venv}")
-        tell = (lambda _verdict: None) if vpctl.as_json else _print
+        tell = (lambda _told: None) if vpctl.as_json else _print
         python = found.venv / "bin" / "python"
         verdicts = try_plugin(python, found.name, found.kind, config, tape or "", Limits(frames=frames), tell)
-        untried = list(BY_KIND[found.kind])[len(verdicts) :] if verdicts[-1].level == "failed" else []
+        untried = [check for check in BY_KIND[found.kind] if check not in {verdict.check for verdict in verdicts}]
         if untried and not vpctl.as_json:
             click.echo(f"  not tried: {', '.join(untried)}")
         refused += [found.name] if any(verdict.level == "failed" for verdict in verdicts) else []
-        built = [{key: value for key, value in msgspec.to_builtins(v).items() if key != "type"} for v in verdicts]
+        built = [{name: getattr(v, name) for name in ("check", "level", "text", "where")} for v in verdicts]
         report.append({"kind": found.kind, "name": found.name, "venv": str(found.venv), "checks": built})
     if vpctl.as_json:
         vpctl.show(report, "")
@@ -147,7 +153,10 @@ def check(vpctl: Vpctl, target: str, venv: str | None, config_text: str | None, 
         click.echo(f"{', '.join(each['name'] for each in report)}: conforms")
 
 
-def _print(verdict: Verdict) -> None:
+def _print(verdict: Verdict | Busy) -> None:
+    if isinstance(verdict, Busy):
+        click.echo(f"  {'...':<8} {verdict.check:<13} {verdict.for_s:.0f} s so far, at {verdict.doing}", err=True)
+        return
     click.echo(f"  {MARKS[verdict.level]:<8} {verdict.check:<13} {verdict.text}")
     if verdict.where:
         click.echo(f"  {'':<22} at {verdict.where}")

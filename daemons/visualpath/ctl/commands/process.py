@@ -18,10 +18,11 @@ from rich.table import Table
 from visualbase.errors import MediaError, SourceError
 from visualbase.sources import local_path
 from visualpath.core.errors import ConfigError, PluginError
-from visualpath.core.fusion import BaseFusion
+from visualpath.core.fusion import BaseFusion, RuleState
 from visualpath.ctl.console import EXIT_CONFIG, EXIT_REFUSED, Vpctl, pass_vpctl
 from visualpath.ctl.offline_output import CLIPS, OfflineOutput, write_clips
 from visualpath.ctl.offline_venvs import close_all, start_workers
+from visualpath.ctl.rule_signals import never_gave, reads, signals_of
 from visualpath.process.decision import make_fusion
 from visualpath.process.worker import BaseWorker
 from visualpath.runtime.config import ClipConfig, Config, FusionConfig
@@ -125,12 +126,11 @@ def _lacking(wanted: FusionConfig | None, extractors: list[str], seen: Signals) 
         return ["nothing decides: there is no visualpath.yaml here, and no --fusion"]
     lines = []
     for rule in wanted.rules if wanted.plugin == "rules" else ():
-        for source, signal in dict.fromkeys(rule.condition().signals()):
-            reads = f"rule {rule.label!r} reads {source}.{signal}"
+        for source, signal in signals_of(rule):
             if source not in extractors:
-                lines.append(f"{reads}: give {source} too, by -e")
+                lines.append(f"{reads(rule, (source, signal))}: give {source} too, by -e")
             elif signal not in seen[source]:
-                lines.append(f"{reads}, which {source} never gave; it gave {', '.join(sorted(seen[source])) or 'none'}")
+                lines.append(never_gave(rule, (source, signal), seen[source]))
     return lines
 
 
@@ -173,10 +173,17 @@ def _notes(fusion: BaseFusion | None) -> list[str]:
     lines = [f"moment {state.label}: {words[state.holds]}" for state in states]
     waiting = [state for state in states if state.waits_for]
     for what in dict.fromkeys(state.waits_for for state in waiting):
-        blamed = [{each for each in state.readings if each.wanted is not None} for state in waiting]
-        common = sorted(each.comparison for each in set.intersection(*blamed)) if len(waiting) > 1 else []
-        lines.append(f"waits for {what}{': ' if common else ''}{', '.join(common)}")
+        those = [state for state in waiting if state.waits_for == what]
+        blamed = [{each for each in state.readings if each.wanted is not None} for state in those]
+        common = sorted(each.comparison for each in set.intersection(*blamed)) if len(those) > 1 else []
+        who = "every moment waits" if len(those) == len(states) > 1 else _moments(those)
+        lines.append(f"{who} for {what}{': ' if common else ''}{', '.join(common)}")
     return lines
+
+
+def _moments(those: list[RuleState]) -> str:
+    labels = ", ".join(state.label for state in those)
+    return f"moments {labels} wait" if len(those) > 1 else f"moment {labels} waits"
 
 
 def _show(vpctl: Vpctl, result: VideoResult, facts: dict[str, Any]) -> None:

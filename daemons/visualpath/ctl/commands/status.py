@@ -12,6 +12,7 @@ from rich.table import Table
 
 from visualpath.core.errors import CommandError, Unreachable
 from visualpath.ctl.console import EXIT_ALL_DOWN, EXIT_SOME_DOWN, Vpctl, clock, pass_vpctl
+from visualpath.ctl.ends import recent_ends
 from visualpath.ctl.supervisor import LocalSupervisor
 from visualpath.runtime.control import ControlClient
 from visualpath.runtime.roles import roles
@@ -51,14 +52,17 @@ def command(vpctl: Vpctl) -> None:
     """Show each daemon and how it is."""
     statuses = collect(vpctl)
     table = Table("daemon", "pid", "up for", "memory", "state", box=None, pad_edge=False)
-    broken = LocalSupervisor(vpctl.config).broken()
+    supervisor = LocalSupervisor(vpctl.config)
+    broken, ends = supervisor.broken(), recent_ends(supervisor.folder)
     for daemon, status in statuses.items():
+        ended = f"; {ends[daemon]}" if daemon in ends else ""
         if status is None:
             last_words = broken.get(daemon, "").rpartition("\n")[2]
-            table.add_row(daemon, "-", "-", "-", f"down; its last words: {last_words}" if last_words else "down")
+            state = f"down; its last words: {last_words}" if last_words else "down"
+            table.add_row(daemon, "-", "-", "-", state + ended)
             continue
         memory = f"{status['rss_bytes'] >> 20} MiB"
-        table.add_row(daemon, str(status["pid"]), clock(status["uptime_ns"]), memory, summary(status))
+        table.add_row(daemon, str(status["pid"]), clock(status["uptime_ns"]), memory, summary(status) + ended)
     vpctl.show(statuses, table)
     report_down(vpctl, statuses)
 

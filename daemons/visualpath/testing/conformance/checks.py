@@ -37,7 +37,7 @@ FUSION = {
 }
 BY_KIND: dict[Kind, dict[str, str]] = {"extractor": EXTRACTOR, "fusion": FUSION}
 
-VITAL = frozenset({"class", "start", "observations", "update"})
+VITAL = frozenset({"class", "start", "observations", "update", "time"})
 """Where one of these fails, the rest would say no more."""
 LONG_RUN = frozenset({"memory", "time", "output"})
 """One run of a thousand frames: a plug-in that does not survive it is told so once."""

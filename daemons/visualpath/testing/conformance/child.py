@@ -69,7 +69,10 @@ class Child:
         checks = self._checks_of_extractor(trial) if isinstance(trial, Trial) else self._checks_of_fusion(trial)
         for name in self._plan.checks:
             self._tell(Began(name))
-            self._tell(_tried(name, checks[name], trial.root))
+            self._tell(verdict := _tried(name, checks[name], trial.root))
+            if isinstance(trial, Trial) and trial.too_slow and verdict.level != "failed":
+                self._tell(_tried("time", lambda: endurance.check_time(trial.took_ms), trial.root))
+                return
 
     def _load(self) -> Trial | FusionTrial:
         with self._watch.starting("the import"):
@@ -119,7 +122,7 @@ class Child:
     def _common(self, run: LongRun) -> dict[str, Check]:
         return {
             "memory": lambda: endurance.check_memory(run.found, run.step, run.root),
-            "time": lambda: endurance.check_time(run.found),
+            "time": lambda: endurance.check_time(run.found.took_ms),
             "output": lambda: endurance.check_output(run.found, run.step, run.root),
             "process": partial(self._check_process, run),
             "network": partial(self._check_network, run),
@@ -185,8 +188,9 @@ class LookAgain(LongRun):
 
     def step(self, number: int) -> None:
         """Show it the next frame of the tape."""
-        pixels = self._trial.pictures[number % len(self._trial.pictures)]
-        self._trial.look(self._open[1], frame_of(pixels, number, "long"), f"frame {number} of the long run")
+        shown = self._trial.tape[number % len(self._trial.tape)]
+        frame = frame_of(shown.pixels, number, "long")
+        self._trial.look(self._open[1], frame, shown.seen(frame), f"frame {number} of the long run")
 
 
 class DecideAgain(LongRun):
@@ -215,12 +219,12 @@ def _tried(name: str, check: Check, root: str) -> Verdict:
     except Doubted as doubt:
         return Verdict(name, "warning", str(doubt), doubt.where)
     except Refused as refusal:
-        return Verdict(name, "failed", str(refusal), refusal.where)
+        return Verdict(name, "failed", str(refusal), refusal.where, refusal.fault)
     except Exception as error:  # in what a plug-in gave, whatever the kit did not foresee of it
         where = line_of_error(error, root)
         if not where:
             raise
-        return Verdict(name, "failed", f"{type(error).__name__}: {error}", where)
+        return Verdict(name, "failed", f"{type(error).__name__}: {error}", where, type(error).__name__)
 
 
 if __name__ == "__main__":

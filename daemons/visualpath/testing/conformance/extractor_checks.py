@@ -94,7 +94,7 @@ def check_config(trial: Trial) -> str:
 
 def check_start(trial: Trial) -> str:
     """Its models load, and it looks at a first frame."""
-    _ = trial.pictures  # made before the clock runs
+    _ = trial.tape  # made before the clock runs
     started = time.monotonic()
     with trial.host() as host:
         loaded = time.monotonic()
@@ -111,41 +111,60 @@ def check_observations(trial: Trial) -> str:
     names: dict[str, None] = {}
     count = size_max = 0
     with trial.host() as host:
-        for number, pixels in enumerate(trial.pictures):
-            for observation in trial.look(host, frame_of(pixels, number), f"frame {number} of the tape"):
-                names.update(dict.fromkeys(observation.signals))
-                count += 1
-            size_max = max(size_max, len(trial.say_of(host, number, "another")))
+        for number in range(len(trial.tape)):
+            started = time.perf_counter()
+            looked = trial.look_at(host, number)
+            trial.took_ms.append((time.perf_counter() - started) * 1e3)
+            names.update(dict.fromkeys(name for each in looked.observations for name in each.signals))
+            count += bool(looked.observations)
+            size_max = max(size_max, len(looked.packed))
+            if trial.too_slow:
+                break
     unreadable = [name for name in names if not SIGNAL_NAME.fullmatch(name)]
     if unreadable:
         raise Refused(f"no rule can read the signal {unreadable[0]!r}: a name has letters, digits, _ and .")
-    if not count:
-        raise Doubted("it said nothing of any frame, so what it says is not tried: give it pictures with --tape")
-    return f"{count} of {len(trial.pictures)} frames, signals {', '.join(names) or 'none'}, at most {size_max} bytes"
+    _require_input(trial, said=count > 0)
+    of = f"{count} of {len(trial.took_ms)} frames"
+    return f"{of}, signals {', '.join(names) or 'none'}, at most {size_max} bytes"
+
+
+def _require_input(trial: Trial, *, said: bool) -> None:
+    """Doubt what was not tried for want of something to look at."""
+    blind = [name for name in trial.extractor.depends if not any(shown.saw(name) for shown in trial.tape)]
+    if blind:
+        raise Doubted(
+            f"not tried is what it does where {' or '.join(blind)} saw something: no frame had any of that. Give some "
+            f'with --tape FILE.py, whose tape() gives pairs (picture, {{"{blind[0]}": [Observation(data=...)]}})'
+        )
+    if not said:
+        raise Doubted(
+            "it said nothing of any frame, so what it says is not tried. Give it frames of which it says something "
+            "with --tape FILE.py, whose tape() gives uint8 arrays of shape (height, width, 3)"
+        )
 
 
 def check_frame(trial: Trial) -> str:
     """It leaves the pixels as they were, and does not pile frames up."""
     with trial.host() as host:
-        pixels = trial.pictures[0]
-        frame = frame_of(pixels, 0)
-        trial.look(host, frame, "frame 0 of the tape")
-        if not np.array_equal(frame.data, pixels):
+        shown = trial.tape[0]
+        frame = frame_of(shown.pixels, 0)
+        trial.look(host, frame, shown.seen(frame), "frame 0 of the tape")
+        if not np.array_equal(frame.data, shown.pixels):
             raise Refused("it writes into frame.data, which is read only: make a copy", _where_it_writes(trial))
         del frame
         kept = _kept_frames(trial, host)
     if kept > KEPT_FRAMES_MAX:
-        raise Refused(f"it still holds {kept} of {len(trial.pictures)} frames: keep what you need of them as a copy")
+        raise Refused(f"it still holds {kept} of {len(trial.tape)} frames: keep what you need of them as a copy")
     return "left as they were" + (f", {kept} still held" if kept else "")
 
 
 def _where_it_writes(trial: Trial) -> str:
     """numpy says where, if the pixels cannot be written to."""
-    frame = frame_of(trial.pictures[0], 0)
+    frame = frame_of(trial.tape[0].pixels, 0)
     frame.data.flags.writeable = False
     try:
         with trial.host() as host:
-            trial.look(host, frame, "a frame that cannot be written to")
+            trial.look(host, frame, trial.tape[0].seen(frame), "a frame that cannot be written to")
     except Refused as error:
         return error.where
     return ""
@@ -153,14 +172,14 @@ def _where_it_writes(trial: Trial) -> str:
 
 def _kept_frames(trial: Trial, host: ExtractorHost) -> int:
     """How many of the tape's frames are alive after it was shown."""
-    shown = []
-    for number, pixels in enumerate(trial.pictures):
-        frame = frame_of(pixels, number, "kept")
-        shown.append(weakref.ref(frame.data))
-        trial.look(host, frame, f"frame {number} of the tape")
+    pixels = []
+    for number, each in enumerate(trial.tape):
+        frame = frame_of(each.pixels, number, "kept")
+        pixels.append(weakref.ref(frame.data))
+        trial.look(host, frame, each.seen(frame), f"frame {number} of the tape")
         del frame
     gc.collect()
-    return sum(each() is not None for each in shown)
+    return sum(each() is not None for each in pixels)
 
 
 def check_reset(trial: Trial) -> str:
@@ -189,7 +208,7 @@ def check_streams(trial: Trial) -> str:
     """What it says of one stream has nothing to do with another."""
     with trial.host() as host:
         alone = trial.say(host, "one")
-    count = len(trial.pictures)
+    count = len(trial.tape)
     beside = []
     with trial.host() as host:
         for number in range(count):
@@ -210,9 +229,12 @@ def check_odd_frames(trial: Trial) -> str:
     shown = [(what, as_seen(picture, trial.view)) for what, picture in odd_pictures()]
     with trial.host() as host:
         for number, (what, pixels) in enumerate(shown):
-            trial.look(host, frame_of(pixels, number * 3), f"an odd frame ({what})")
+            frame = frame_of(pixels, number * 3)
+            seen = trial.tape[number % len(trial.tape)].seen(frame)
+            trial.look(host, frame, seen, f"an odd frame ({what})")
         for what, pixels in shown[:3]:
-            trial.look(host, frame_of(pixels, 0, f"begins-{what[0]}"), f"an odd frame ({what}), a stream's first")
+            frame = frame_of(pixels, 0, f"begins-{what[0]}")
+            trial.look(host, frame, trial.nothing_seen(), f"an odd frame ({what}), a stream's first")
     return f"{', '.join(what for what, _ in shown[:-1])}"
 
 
@@ -220,14 +242,15 @@ def check_errors(trial: Trial) -> str:
     """A frame on which it fails costs that frame, and no other."""
     with trial.host() as host:
         trial.say_of(host, 0)
-        broken = UnreadableFrame(trial.pictures[0], 1, FRAME_NS, "kit", 1)
+        shown = trial.tape[0]
+        broken = UnreadableFrame(shown.pixels, 1, FRAME_NS, "kit", 1)
         try:
             with trial.watch.doing("extract() of a frame that cannot be read"):
-                host.handle(broken, {name: [] for name in trial.extractor.depends})
+                host.handle(broken, shown.seen(broken))
             failed = "a frame that cannot be read is not missed"
         except ExtractionError as error:
             failed = f"a frame that cannot be read fails ({told(error)[:60]})"
-        trial.say_of(host, 2)
+        trial.say_of(host, min(2, len(trial.tape) - 1))
         trial.say_of(host, 0, "another")
     return f"{failed}, the next one is looked at"
 

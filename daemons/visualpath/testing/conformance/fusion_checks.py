@@ -15,7 +15,7 @@ from visualpath.core.stream_fusion import trig_of
 from visualpath.testing.conformance.extractor_checks import UNKNOWN_KEY, check_metadata
 from visualpath.testing.conformance.pictures import FRAME_NS
 from visualpath.testing.conformance.places import line_of_error
-from visualpath.testing.conformance.trial import read_tape
+from visualpath.testing.conformance.tape import read_tape
 from visualpath.testing.conformance.verdict import Doubted, Plan, Refused
 from visualpath.testing.conformance.watch import Watch
 from visualpath_protocol.codec import Codec, encode
@@ -145,7 +145,10 @@ def check_update(trial: FusionTrial) -> str:
         raise Refused("doubts() gives what is no list of texts")
     fired = trial.run(fusion)
     if not fired:
-        raise Doubted(f"none of {len(trial.sets)} sets fired, so its triggers are not tried: give others with --tape")
+        raise Doubted(
+            f"none of {len(trial.sets)} sets fired, so its triggers are not tried: give it "
+            "some on which it fires: --tape FILE.py, whose tape() gives FrameObservations"
+        )
     return f"{len(fired)} triggers on {len(trial.sets)} sets: {', '.join(sorted({trig.label for trig in fired}))}"
 
 

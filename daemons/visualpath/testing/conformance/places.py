@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import sys
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+from visualpath.core.errors import ExtractionError
 
 OURS = Path(__file__).parents[2]
 FAULT_LINE = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)
@@ -33,6 +36,25 @@ def line_of_error(error: BaseException, root: str) -> str:
                 found = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
             trace = trace.tb_next
         seen = seen.__cause__
+    return found
+
+
+def line_of_return(again: Callable[[], object], root: str) -> str:
+    """The line of the plug-in that returns last while `again` runs: that of what it gives, if this is at fault."""
+    found = ""
+
+    def hear(frame: FrameType, event: str, _arg: Any) -> None:
+        nonlocal found
+        if event == "return" and _within(frame.f_code.co_filename, root):
+            found = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+    sys.setprofile(hear)
+    try:
+        again()
+    except ExtractionError:  # as before
+        return found
+    finally:
+        sys.setprofile(None)
     return found
 
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,9 +26,11 @@ import msgspec
 from visualpath.testing.conformance.checks import BY_KIND, LONG_RUN, VITAL
 from visualpath.testing.conformance.places import line_of_fault
 from visualpath.testing.conformance.process_state import rss_bytes
-from visualpath.testing.conformance.verdict import DOING_BYTES, Began, Kind, Limits, Loaded, Plan, Told, Verdict
+from visualpath.testing.conformance.verdict import DOING_BYTES, Began, Busy, Kind, Limits, Loaded, Plan, Told, Verdict
 
 LOOK_EVERY_S = 0.1
+BUSY_EVERY_S = 10.0
+"""So often a check that takes long says what it is doing."""
 
 _decode = msgspec.json.Decoder(Told).decode
 
@@ -60,7 +62,7 @@ def try_plugin(
     config: Mapping[str, Any] | None = None,
     tape: str | Path = "",
     limits: Limits = Limits(),  # noqa: B008  (it cannot change)
-    tell: Callable[[Verdict], None] = lambda _verdict: None,
+    tell: Callable[[Verdict | Busy], None] = lambda _told: None,
 ) -> list[Verdict]:
     """Run every check of the kit.
 
@@ -70,7 +72,7 @@ def try_plugin(
         config: what visualpath.yaml would give it.
         tape: a Python file whose function `tape()` gives pictures (extractor) or FrameObservations (fusion).
         limits: how much it is asked for, and how much it may take.
-        tell: called with each verdict as soon as it stands.
+        tell: called with each verdict as soon as it stands, and every BUSY_EVERY_S while one is waited for.
 
     Returns:
         The verdicts in order; after one on something vital, no more.
@@ -83,13 +85,25 @@ def try_plugin(
             tape=str(Path(tape).resolve()) if tape else "",
         )  # fmt: skip
         with _Child(python, plan) as child:
-            for verdict in child.verdicts():
+            for said in child.verdicts():
+                if isinstance(said, Busy):
+                    tell(said)
+                    continue
+                verdict = _told_once(said, verdicts)
                 verdicts.append(verdict)
                 tell(verdict)
                 left = _after(verdict, left, died=child.died)
                 if not left:
                     return verdicts
     return verdicts
+
+
+def _told_once(verdict: Verdict, before: list[Verdict]) -> Verdict:
+    """The verdict, unless the fault is one that another check has told already."""
+    for each in before:
+        if verdict.fault and (verdict.fault, verdict.where) == (each.fault, each.where):
+            return Verdict(verdict.check, "untried", f"not tried: the fault that {each.check} has found is in the way")
+    return verdict
 
 
 def _after(verdict: Verdict, left: list[str], *, died: bool) -> list[str]:
@@ -143,15 +157,19 @@ class _Child:
         self._output.close()
         self._faults.close()
 
-    def verdicts(self) -> Any:
+    def verdicts(self) -> Iterator[Verdict | Busy]:
         """Each as it comes; if the process dies, a last one on the check that it died of."""
         expected = list(self._plan.checks)
-        heard = time.monotonic()
+        heard = told_busy = time.monotonic()
         while expected:
+            now = time.monotonic()
             if not select.select([self._report], [], [], LOOK_EVERY_S)[0]:
-                self._look_after(time.monotonic() - heard)
+                self._look_after(now - heard)
+                if now - max(heard, told_busy) >= BUSY_EVERY_S:
+                    told_busy = now
+                    yield Busy(self._check, self._doing()[0], now - heard)
                 continue
-            heard = time.monotonic()
+            heard = now
             block = os.read(self._report, 65536)
             if not block:
                 self.died = True
@@ -192,19 +210,25 @@ class _Child:
 
     def _obituary(self) -> Verdict:
         code = self._process.wait()
-        self._faults.seek(0)
-        doing, _, at_most = self._faults.read(DOING_BYTES).decode(errors="replace").strip().partition("|")
+        doing, at_most = self._doing()
+        self._faults.seek(DOING_BYTES)
         dump = self._faults.read().decode(errors="replace")
-        doing = doing or "the kit's own work"
+        where = line_of_fault(dump, self._root) if dump and self._root else ""
         if self._killed_for:
-            why = f"{self._killed_for}, in {doing}"
-        elif dump.startswith("Timeout"):
-            why = f"{doing} did not end within {at_most} s"
+            return Verdict(self._check, "failed", f"{self._killed_for}, in {doing}", where)
+        if dump.startswith("Timeout"):
+            end = f"did not end within {at_most} s"
         elif code < 0:
-            why = f"{doing} ended the process: {signal.Signals(-code).name}"
+            end = f"ended the process: {signal.Signals(-code).name}"
         else:
-            why = f"{doing} ended the process with exit status {code}{self._last_words()}"
-        return Verdict(self._check, "failed", why, line_of_fault(dump, self._root) if dump and self._root else "")
+            end = f"ended the process with exit status {code}{self._last_words()}"
+        return Verdict(self._check, "failed", f"{doing} {end}", where, end if where else "")
+
+    def _doing(self) -> tuple[str, str]:
+        """What the child is at, and how many seconds it may take."""
+        said = os.pread(self._faults.fileno(), DOING_BYTES, 0).decode(errors="replace")  # the offset is the child's
+        doing, _, at_most = said.strip().partition("|")
+        return doing or "the kit's own work", at_most
 
     def _last_words(self) -> str:
         size = os.fstat(self._output.fileno()).st_size

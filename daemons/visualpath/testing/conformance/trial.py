@@ -8,12 +8,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 
 from visualbase.frame import Frame
 from visualpath.core.errors import ExtractionError, PluginConfigError, PluginError, told
@@ -23,17 +20,25 @@ from visualpath.plugin.backends import Choice, choose
 from visualpath.process.host import ExtractorHost
 from visualpath.process.packing import pack_observations
 from visualpath.process.view import View
-from visualpath.testing.conformance.pictures import Picture, as_seen, frame_of, scene
-from visualpath.testing.conformance.places import line_of_error
+from visualpath.testing.conformance.endurance import too_slow
+from visualpath.testing.conformance.pictures import frame_of
+from visualpath.testing.conformance.places import line_of_error, line_of_return
+from visualpath.testing.conformance.tape import TAPE_FRAMES, Seen, Shown, tape_of
 from visualpath.testing.conformance.verdict import DOING_BYTES, Plan, Refused
 from visualpath.testing.conformance.watch import Watch
 from visualpath_protocol.messages import ObservationBody
 
-TAPE_FRAMES = 24
 FRESH_S = 120.0
 
 Said = tuple[bytes, ...]
 """What was said on each frame of the tape, in wire form: the same bytes, the same observations."""
+
+
+class Looked(NamedTuple):
+    """What an extractor said of one frame, and that in wire form."""
+
+    observations: list[Observation[Any]]
+    packed: bytes
 
 
 class Trial:
@@ -43,6 +48,9 @@ class Trial:
         plan: its name, configuration and tape.
         extractor: its class.
         root: the file or folder of its code.
+
+    Attributes:
+        took_ms: what each frame took when the tape was first shown whole.
     """
 
     def __init__(self, plan: Plan, extractor: type[BaseExtractor], root: str, watch: Watch) -> None:
@@ -50,6 +58,7 @@ class Trial:
         self.extractor = extractor
         self.root = root
         self.watch = watch
+        self.took_ms: list[float] = []
 
     @property
     def view(self) -> View:
@@ -65,13 +74,16 @@ class Trial:
             raise Refused(f"it cannot be made with the configuration {self.plan.config}: {error}") from error
 
     @cached_property
-    def pictures(self) -> list[Picture]:
-        """The tape, as it asked for it: of the author's file, else the kit's own."""
-        tape = read_tape(self.plan.tape) if self.plan.tape else [scene(n) for n in range(TAPE_FRAMES)]
-        for picture in tape:
-            if not (isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3):
-                raise Refused(f"{self.plan.tape}: tape() gives what is no uint8 array of shape (height, width, 3)")
-        return [as_seen(picture, self.view) for picture in tape]
+    def tape(self) -> list[Shown]:
+        """Of the author's file, else the kit's own."""
+        return tape_of(self.plan.tape, self.view, self.extractor.depends)
+
+    @property
+    def too_slow(self) -> bool:
+        """Whether the first frames say that no more need be shown; `took_ms` has those that were looked at so far."""
+        if not self.took_ms:  # nor is there a tape before the first check that looks at it
+            return False
+        return len(self.took_ms) >= min(TAPE_FRAMES, len(self.tape)) and too_slow(self.took_ms)
 
     @contextmanager
     def host(self) -> Iterator[ExtractorHost]:
@@ -81,7 +93,7 @@ class Trial:
             try:
                 host.open()
             except PluginError as error:
-                raise Refused(str(error), line_of_error(error, self.root)) from error
+                raise _refused(str(error), error, line_of_error(error, self.root)) from error
         try:
             _require_first(host)
             yield host
@@ -89,35 +101,49 @@ class Trial:
             with self.watch.doing("close()"):
                 host.close()
 
-    def look(self, host: ExtractorHost, frame: Frame, what: str) -> list[Observation[Any]]:
+    def look(self, host: ExtractorHost, frame: Frame, seen: Seen, what: str) -> Looked:
         """Let it look at one frame.
 
         Raises:
             Refused: it failed on it, or said what cannot travel.
         """
-        seen: dict[str, list[Observation[Any]]] = {name: [] for name in self.extractor.depends}
         with self.watch.doing(f"extract() of {what}"):
             try:
                 observations = host.handle(frame, seen).observations
-                pack_observations(observations)
+                packed = bytes(pack_observations(observations))
             except ExtractionError as error:
-                where = line_of_error(error, self.root)
-                raise Refused(f"extract() failed on {what}: {told(error)}", where) from error
+                where = line_of_error(error, self.root) or line_of_return(lambda: host.handle(frame, seen), self.root)
+                raise _refused(f"extract() failed on {what}: {told(error)}", error, where) from error
         _require_first(host)
-        return observations
+        return Looked(observations, packed)
+
+    def look_at(self, host: ExtractorHost, number: int, stream: str = "kit", epoch: int = 1) -> Looked:
+        """Let it look at one frame of the tape."""
+        shown = self.tape[number]
+        frame = frame_of(shown.pixels, number, stream, epoch)
+        return self.look(host, frame, shown.seen(frame), f"frame {number} of the tape")
+
+    def nothing_seen(self) -> Seen:
+        """By those that it depends on."""
+        return {name: [] for name in self.extractor.depends}
 
     def say(self, host: ExtractorHost, stream: str = "kit", epoch: int = 1) -> Said:
         """What it says of the tape."""
-        return tuple(self.say_of(host, number, stream, epoch) for number in range(len(self.pictures)))
+        return tuple(self.say_of(host, number, stream, epoch) for number in range(len(self.tape)))
 
     def say_of(self, host: ExtractorHost, number: int, stream: str = "kit", epoch: int = 1) -> bytes:
         """What it says of one frame of the tape."""
-        frame = frame_of(self.pictures[number], number, stream, epoch)
-        return bytes(pack_observations(self.look(host, frame, f"frame {number} of the tape")))
+        return self.look_at(host, number, stream, epoch).packed
 
     def repeats_itself(self) -> bool:
         """Whether two fresh processes say the same of the tape; else no other comparison proves anything."""
         return fresh_said(self.plan) == fresh_said(self.plan)
+
+
+def _refused(message: str, error: Exception, where: str) -> Refused:
+    """A refusal that can be told from another one: by line and kind, as numbers in a text may differ."""
+    kind = type(error.__cause__).__name__ if where and error.__cause__ is not None else told(error)
+    return Refused(message, where, kind)
 
 
 def _require_first(host: ExtractorHost) -> None:
@@ -146,22 +172,6 @@ def fresh_said(plan: Plan) -> bytes:
     if done.returncode:
         raise Refused("a fresh process could not look at the tape, which this one could")
     return done.stdout.splitlines()[-1]
-
-
-def read_tape(path: str) -> list[Any]:
-    """What `tape()` of a Python file gives."""
-    spec = spec_from_file_location("visualpath_kit_tape", path)
-    if spec is None or spec.loader is None or not Path(path).is_file():
-        raise Refused(f"{path} is no Python file")
-    module = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        tape = list(module.tape())
-    except Exception as error:
-        raise Refused(f"{path}: tape() cannot be had: {told(error)}", line_of_error(error, path)) from error
-    if not tape:
-        raise Refused(f"{path}: tape() gives nothing")
-    return tape
 
 
 def difference(first: Sequence[bytes], second: Sequence[bytes]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-Level = Literal["ok", "warning", "failed"]
+Level = Literal["ok", "warning", "failed", "untried"]
 Kind = Literal["extractor", "fusion"]
 
 DOING_BYTES = 256
@@ -18,11 +18,13 @@ class Refused(Exception):
 
     Args:
         where: file:line of the plug-in, where it is known.
+        fault: of what kind it is, where other checks may come upon the same; "": they cannot.
     """
 
-    def __init__(self, message: str, where: str = "") -> None:
+    def __init__(self, message: str, where: str = "", fault: str = "") -> None:
         super().__init__(message)
         self.where = where
+        self.fault = fault
 
 
 class Doubted(Refused):
@@ -88,15 +90,25 @@ class Verdict(msgspec.Struct, tag=True, frozen=True):
 
     Attributes:
         check: its name.
-        level: `failed` refuses the plug-in; a `warning` does not.
+        level: `failed` refuses the plug-in; a `warning` does not; `untried`: a fault that is told is in the way.
         text: what was found; for `failed`, what is wrong and what to do.
         where: file:line of the plug-in, where it is known.
+        fault: see `Refused`.
     """
 
     check: str
     level: Level
     text: str
     where: str = ""
+    fault: str = ""
+
+
+class Busy(NamedTuple):
+    """A check takes its time: what it is doing, and for how long (seconds) it has."""
+
+    check: str
+    doing: str
+    for_s: float
 
 
 Told = Began | Loaded | Verdict

@@ -10,6 +10,7 @@ import msgspec
 
 from facemoment.backends.found import FoundPerson
 from facemoment.backends.mediapipe import MediaPipePose
+from facemoment.backends.ultralytics import UltralyticsPose
 from facemoment.backends.weights import weights
 from facemoment.backends.yolo import YoloPose
 from facemoment.body import arms, clipped
@@ -35,14 +36,15 @@ class PoseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         min_confidence: a person below this confidence is not reported. None: 0.7 for mediapipe, which finds "persons"
-            in forearms and animals: at 0.5, on more than twice as many frames. 0.5 for yolo, which is a guess: above
-            the 0.25 of Ultralytics' predict, for there have been no weights to try it with.
+            in forearms and animals: at 0.5, on more than twice as many frames. 0.5 for yolo and ultralytics, which is a
+            guess: above the 0.25 of Ultralytics' predict, for there have been no weights to try it with.
         max_age_s: a person who has been out of sight for longer than this (seconds of event time) comes back under
             another track_id. Above the time between two frames that are looked at.
-        model: of yolo: name of the weights, as `vpctl models` has it, or a path.
-        device: of yolo: auto, cpu or gpu; see `visualpath.plugin.onnx`.
-        threads: of yolo: what one picture may use of the CPU.
-        max_persons: of yolo: so many are reported, the surest.
+        model: of yolo and ultralytics: name of the weights, as `vpctl models` has it, or a path. The default is an ONNX
+            file, for yolo; ultralytics wants a .pt, as yolo11n-pose-pt.
+        device: of yolo and ultralytics: auto, cpu or gpu; see `visualpath.plugin.onnx`.
+        threads: of yolo and ultralytics: what one picture may use of the CPU.
+        max_persons: of yolo and ultralytics: so many are reported, the surest.
     """
 
     min_confidence: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
@@ -63,9 +65,9 @@ class PoseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.convert(dict(config), cls)
         except msgspec.ValidationError as err:
             raise ValueError(
-                f"pose: {err}; allowed are backend (mediapipe or yolo), min_confidence (above 0, up to 1) and "
-                "max_age_s (above 0, up to 60); for yolo model (a name or path), device (auto, cpu or gpu), threads (1 "
-                "to 64) and max_persons (1 to 32)"
+                f"pose: {err}; allowed are backend (mediapipe, yolo or ultralytics), min_confidence (above 0, up to 1) and "
+                "max_age_s (above 0, up to 60); for yolo and ultralytics model (a name or path), device (auto, cpu or "
+                "gpu), threads (1 to 64) and max_persons (1 to 32)"
             ) from err
 
 
@@ -80,6 +82,18 @@ def load_yolo(config: Mapping[str, Any]) -> YoloPose:
     """A YOLO pose model on ONNX Runtime, several persons: the venv onnx or onnx-gpu."""
     checked = PoseConfig.parse(config)
     return YoloPose(
+        weights(checked.model),
+        checked.device,
+        checked.threads,
+        checked.min_confidence or YOLO_CONFIDENCE,
+        checked.max_persons,
+    )
+
+
+def load_ultralytics(config: Mapping[str, Any]) -> UltralyticsPose:
+    """The same models as Ultralytics' own code runs them, which is under AGPL-3.0: the venv ultra."""
+    checked = PoseConfig.parse(config)
+    return UltralyticsPose(
         weights(checked.model),
         checked.device,
         checked.threads,
@@ -113,9 +127,9 @@ class PoseExtractor(BaseExtractor):
     name = "pose"
     input_width = MEDIAPIPE_WIDTH
     pixel_format = "bgr"
-    backends = {"mediapipe": load_mediapipe, "yolo": load_yolo}
-    backend_pictures = {"yolo": (YOLO_WIDTH, "bgr")}
-    backend_settings = {"yolo": ("model", "device", "threads", "max_persons")}
+    backends = {"mediapipe": load_mediapipe, "yolo": load_yolo, "ultralytics": load_ultralytics}
+    backend_pictures = {"yolo": (YOLO_WIDTH, "bgr"), "ultralytics": (YOLO_WIDTH, "bgr")}
+    backend_settings = {name: ("model", "device", "threads", "max_persons") for name in ("yolo", "ultralytics")}
 
     models: PoseBackend[FoundPerson]
 
