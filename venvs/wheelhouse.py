@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Download the wheels of every lock, for this Python and machine, into $WHEELHOUSE, else `wheelhouse/`.
+"""Download the wheels of every lock but one, for this Python and machine, into $WHEELHOUSE, else `wheelhouse/`.
 
 With that folder `venvs/build.py --offline` builds without a network. Only what is missing is downloaded, and each
-package is kept as soon as it is whole, so that an interrupted download goes on where it was.
+package is kept as soon as it is whole, so that an interrupted download goes on where it was. What `ultra` has more
+than others is left out: 3 GB, under AGPL-3.0.
 
 Exit status: 0: all are there; 1: some could not be downloaded; 2: wrong usage.
 """
@@ -17,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from build import AT_ONCE, OWN, PREFERRED, ROOT, BuildError, choose_interpreter, clean_environ, excerpt, wheelhouse
+
+LEFT_OUT = "ultra"
 
 
 def requirements(lock: str) -> list[str]:
@@ -59,7 +62,7 @@ class Downloader:
 
 def fill(downloader: Downloader, pool: ThreadPoolExecutor) -> bool:
     """Download what is missing for any lock; return whether all is there."""
-    whole = {name: pool.submit(downloader.has_all, name) for name in OWN}
+    whole = {name: pool.submit(downloader.has_all, name) for name in OWN if name != LEFT_OUT}
     locks = [(ROOT / "venvs" / f"{name}.lock").read_text() for name, future in whole.items() if not future.result()]
     wanted = dict.fromkeys(line for lock in locks for line in requirements(lock))
     errors = {line: pool.submit(downloader.download, line) for line in wanted}

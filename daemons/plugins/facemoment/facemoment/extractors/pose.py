@@ -65,8 +65,8 @@ class PoseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.convert(dict(config), cls)
         except msgspec.ValidationError as err:
             raise ValueError(
-                f"pose: {err}; allowed are backend (mediapipe, yolo or ultralytics), min_confidence (above 0, up to 1) and "
-                "max_age_s (above 0, up to 60); for yolo and ultralytics model (a name or path), device (auto, cpu or "
+                f"pose: {err}; allowed are backend (mediapipe, yolo or ultralytics), min_confidence (above 0, up to 1) "
+                "and max_age_s (above 0, up to 60); for yolo and ultralytics model (a name or path), device (auto, cpu or "
                 "gpu), threads (1 to 64) and max_persons (1 to 32)"
             ) from err
 
@@ -129,7 +129,7 @@ class PoseExtractor(BaseExtractor):
     pixel_format = "bgr"
     backends = {"mediapipe": load_mediapipe, "yolo": load_yolo, "ultralytics": load_ultralytics}
     backend_pictures = {"yolo": (YOLO_WIDTH, "bgr"), "ultralytics": (YOLO_WIDTH, "bgr")}
-    backend_settings = {name: ("model", "device", "threads", "max_persons") for name in ("yolo", "ultralytics")}
+    backend_settings = dict.fromkeys(("yolo", "ultralytics"), ("model", "device", "threads", "max_persons"))
 
     models: PoseBackend[FoundPerson]
 
