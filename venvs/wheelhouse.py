@@ -3,7 +3,7 @@
 
 With that folder `venvs/build.py --offline` builds without a network. Only what is missing is downloaded, and each
 package is kept as soon as it is whole, so that an interrupted download goes on where it was. What `ultra` has more
-than others is left out: 3 GB, under AGPL-3.0.
+than others is left out: gigabytes, and under AGPL-3.0.
 
 Exit status: 0: all are there; 1: some could not be downloaded; 2: wrong usage.
 """

@@ -61,7 +61,8 @@ def test_what_one_backend_alone_reads_is_said_to_be_its(extractor):
     said = {
         (each, key)
         for key, (_, meaning) in rows(extractor.name).items()
-        for each in re.findall(r"^of (\w+)[:;]", meaning)
+        for names in re.findall(r"^of ([\w ]+)[:;]", meaning)
+        for each in names.split(" and ")
     }
     assert said == {(each, key) for each, keys in extractor.backend_settings.items() for key in keys}
 

@@ -6,6 +6,7 @@ under AGPL-3.0, so nothing builds it unasked: without it all of this is skipped.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -113,7 +114,8 @@ def look(models, pictures, home):
 
     def look(backend, file, **config):
         config = {"backend": backend, "model": str(models / file), "device": "cpu", "max_persons": PERSONS, **config}
-        return json.loads(run(LOOK, json.dumps(config), pictures, home=home).splitlines()[-1])
+        at = home if backend == "ultralytics" else models  # ONNX Runtime keeps something in the home folder
+        return json.loads(run(LOOK, json.dumps(config), pictures, home=at).splitlines()[-1])
 
     return look
 
@@ -167,3 +169,13 @@ def test_nothing_is_written_into_the_home_folder(seen, home):
 )
 def test_a_file_that_is_no_model_of_poses_is_refused_with_the_reason(look, file, why):
     assert why in look("ultralytics", file)["refused"]
+
+
+def test_gpu_that_is_asked_for_and_is_not_there_is_refused_with_the_reason(look):
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        refused = look("ultralytics", "yolov8n-pose.pt", device="gpu")["refused"]
+        assert "device: gpu was asked for, but this venv's PyTorch" in refused
+    else:
+        pytest.skip("this machine has a GPU")

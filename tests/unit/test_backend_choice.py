@@ -146,7 +146,7 @@ def test_pictures_are_those_that_the_chosen_backends_need(extractor, config, pic
         (FaceExtractor, {"device": "gpu"}, "device", "insightface"),
         (FaceExtractor, {"backend": "insightface", "model_selection": 0}, "model_selection", "mediapipe"),
         (ExpressionExtractor, {"backend": "mesh", "max_faces": 2}, "max_faces", "hsemotion"),
-        (PoseExtractor, {"model": "yolo11s-pose"}, "model", "yolo"),
+        (PoseExtractor, {"model": "yolo11s-pose"}, "model", "yolo and ultralytics"),
     ],
 )
 def test_a_setting_of_a_backend_that_is_not_chosen_is_refused(extractor, config, key, reader):

@@ -2,7 +2,9 @@
 
 import importlib.util
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -203,6 +205,21 @@ def test_a_requirement_is_downloaded_with_its_marker_and_its_hashes(script, monk
         "a==1 ; python_version < '3.11' --hash=sha256:12 --hash=sha256:34",
         "b==2 --hash=sha256:56",
     ]
+
+
+def test_what_is_under_the_agpl_is_not_downloaded_unasked(monkeypatch):
+    own = load("build", monkeypatch).OWN
+    asked = []
+    downloader = SimpleNamespace(has_all=lambda name: asked.append(name) or True)
+    with ThreadPoolExecutor(1) as pool:
+        assert load("wheelhouse", monkeypatch).fill(downloader, pool)
+    assert set(own) - set(asked) == {"ultra"}
+
+
+def test_what_is_under_the_agpl_is_built_by_no_make_target():
+    makefile = (VENVS.parent / "Makefile").read_text()
+    assert "venvs/build.py" in makefile
+    assert "ultra" not in makefile.split()
 
 
 @pytest.mark.parametrize("lock", sorted(VENVS.glob("*.lock")), ids=lambda path: path.stem)

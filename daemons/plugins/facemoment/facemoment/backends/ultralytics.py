@@ -56,7 +56,6 @@ class UltralyticsPose:
             raise ModelError(f"{path} is no {FILE_TYPE} file: `model: yolo11n-pose-pt`, or the path of one")
         library, torch = libraries()
         used = Used(chosen_device(torch, device))
-        torch.set_num_threads(threads)
         self._lock = threading.Lock()
         self._free_gpu = torch.cuda.empty_cache
         self._asked = {
@@ -70,6 +69,7 @@ class UltralyticsPose:
         self._model = load(library, path)
         self.about = used.about(path)
         self._warm_up(path)
+        torch.set_num_threads(threads)  # after the first picture, at which Ultralytics sets a number of its own
 
     def _warm_up(self, path: Path) -> None:
         try:

@@ -66,8 +66,8 @@ class PoseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except msgspec.ValidationError as err:
             raise ValueError(
                 f"pose: {err}; allowed are backend (mediapipe, yolo or ultralytics), min_confidence (above 0, up to 1) "
-                "and max_age_s (above 0, up to 60); for yolo and ultralytics model (a name or path), device (auto, cpu or "
-                "gpu), threads (1 to 64) and max_persons (1 to 32)"
+                "and max_age_s (above 0, up to 60); for yolo and ultralytics model (a name or path), device (auto, cpu "
+                "or gpu), threads (1 to 64) and max_persons (1 to 32)"
             ) from err
 
 
