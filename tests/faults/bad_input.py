@@ -349,7 +349,7 @@ CASES = (
          ("vpctl: extractor-smell does not stay up; its last lines:", "no plug-in 'smell'"), 1,
          changes=((EXTRACTOR, EXTRACTOR + "  smell: {}\n"),)),
     Case("a plug-in in a venv without its libraries", "visualpath-exec extractor face",
-         ("extractor 'face' cannot start: ModuleNotFoundError: No module named 'mediapipe'",), 78,
+         ("extractor 'face' cannot start: no backend can be loaded: mediapipe: ", "No module named 'mediapipe'"), 78,
          changes=((EXTRACTOR, EXTRACTOR + "  face: {venv: light}\n"),)),
     Case("a plug-in that fails to import", BROKEN_DAEMON,
          ("plug-in 'broken' (broken_plugin:Broken) cannot be imported: ModuleNotFoundError: No module named 'a_",),
