@@ -5,13 +5,19 @@ PYTHON  ?= $(firstword $(wildcard /usr/bin/python3) python3)
 CONFIG  ?= visualpath.yaml
 VIDEO   ?=
 SECONDS ?= 600
+DESTDIR ?=
+PREFIX  ?= /opt/visualpath
+VENVS   ?= core light face
+RELEASE ?= 1
 BUILD    = $(PYTHON) venvs/build.py
+INSTALL  = $(PYTHON) -B deploy/install/install.py --python $(PYTHON) --prefix $(PREFIX)
 VPCTL    = .venvs/core/bin/vpctl --config $(CONFIG)
 SAMPLE   = var/sample/faces.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help venvs venv-table wheelhouse conflicts demo up down restart status logs test lint faults clean
+.PHONY: help venvs venv-table wheelhouse conflicts demo up down restart status logs test lint faults fuzz clean
 .PHONY: bench bench-align bench-clip bench-latency bench-streams bench-throughput bench-trace bench-workers
+.PHONY: install uninstall deb test-systemd
 .PHONY: media-table eval eval-ocr eval-scene
 
 help: ## list these commands
@@ -58,6 +64,15 @@ test: ## build what is missing, lint, and run all tests
 	@$(BUILD) core light face ocr scene onnx insight people sample dev
 	@$(MAKE) --no-print-directory lint $(SAMPLE)
 	@.venvs/dev/bin/python -m pytest
+
+test-systemd: $(SAMPLE) ## boot a systemd in a namespace, install and break it all there: a table
+	@$(BUILD) dev
+	@$(INSTALL) --destdir "$(CURDIR)/var/system/stage" core light face
+	@rm -rf var/system/package/stage/etc var/system/package/*.deb
+	@$(INSTALL) --destdir "$(CURDIR)/var/system/package/stage" core light
+	@$(PYTHON) deploy/deb/build_deb.py var/system/package/stage --release 1
+	@$(PYTHON) deploy/deb/build_deb.py var/system/package/stage --release 2
+	@VISUALPATH_BOX=var/system .venvs/dev/bin/python -m pytest --timeout 600 tests/system
 
 lint: ## ruff, mypy --strict, import-linter
 	@$(BUILD) dev
@@ -112,14 +127,30 @@ bench-workers: ## a 720p frame to an idle extractor and back, at each isolation,
 	@$(BUILD) light dev
 	@.venvs/dev/bin/python tests/bench/bench_workers.py
 
-faults: venvs $(SAMPLE) ## kill -9 everything in turn, start in every order, get everything wrong; tables and an audit
+faults: venvs $(SAMPLE) ## kill everything, start in every order, get everything wrong, play every fault; tables and an audit
 	@.venvs/core/bin/python tests/faults/kill_rounds.py --rounds 10
 	@.venvs/core/bin/python tests/faults/start_orders.py --orders 20
 	@.venvs/core/bin/python tests/faults/show_bad_input.py
+	@.venvs/core/bin/python tests/faults/show_faults.py
+
+fuzz: ## changed messages, files and configurations for whatever reads them, for SECONDS (600); exit code as bench-align
+	@$(BUILD) dev
+	@.venvs/dev/bin/python tests/fuzz/show_fuzz.py --seconds $(SECONDS)
 
 conflicts: ## libraries that refuse each other, at work beside each other in one live chain
 	@$(BUILD) core face conflict-onnx conflict-opencv
 	@.venvs/core/bin/python tests/conflicts/show_conflicts.py
+
+install: ## install VENVS on this machine, or into the stage DESTDIR, below PREFIX; deploy/install/README.md
+	@$(INSTALL) --destdir "$(DESTDIR)" $(VENVS)
+
+uninstall: ## remove what `make install` put there; edited configuration, state and clips stay
+	@$(INSTALL) --destdir "$(DESTDIR)" --uninstall
+
+deb: ## pack VENVS as a Debian package (var/deb/), version RELEASE
+	@rm -rf var/deb/stage/etc
+	@$(INSTALL) --destdir "$(CURDIR)/var/deb/stage" --exact $(VENVS)
+	@$(PYTHON) deploy/deb/build_deb.py var/deb/stage --release $(RELEASE)
 
 clean: ## remove what was built and what runs left behind
 	rm -rf .venvs var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from visualpath.core.errors import CommandError, Unreachable, VisualpathError
+from visualpath.ctl.supervision import last_words
 from visualpath.ctl.supervisor import LocalSupervisor
 from visualpath.runtime.config import Config, load_config
 from visualpath.runtime.control import ControlClient
@@ -115,8 +116,9 @@ class Demo:
             return None
 
     def _check_processes(self) -> None:
-        for daemon, lines in self.supervisor.broken().items():
-            raise DemoFailed(f"{daemon} does not stay up; its last lines:\n{lines}")
+        for daemon, process in self.supervisor.processes().items():
+            if process.state == "failing":
+                raise DemoFailed(last_words(self.supervisor, daemon))
 
     def _show(self, statuses: Statuses, report: dict[str, Any], clips: list[Any], decoded: dict[str, int]) -> None:
         counts = Table("what", "count", box=None, title="the chain", title_justify="left")

@@ -94,11 +94,11 @@ def _encode(value: Any) -> bytes:
 
 
 class _Envelope(msgspec.Struct):
-    """What every major version keeps: the tag, the version, and a COMMAND's id."""
+    """What every major version keeps: the tag, the version, and a COMMAND's id; another message's may be anything."""
 
     t: str
     v: int
-    id: str = ""
+    id: Any = ""
 
 
 class Codec(Generic[M]):
@@ -126,7 +126,8 @@ class Codec(Generic[M]):
             _check_version(data)
             raise MalformedMessage(f"no valid {self._names}: {str(error)[:_ERROR_TEXT_MAX]}") from error
         if message.v != PROTOCOL_MAJOR:
-            _check_version(data)
+            tag, message_id = str(message.__struct_config__.tag), getattr(message, "id", "")
+            raise VersionMismatch(tag, message.v, PROTOCOL_MAJOR, message_id=message_id)
         return message
 
 
@@ -137,7 +138,8 @@ def _check_version(data: bytes | memoryview) -> None:
     except (msgspec.DecodeError, ValueError, RecursionError):
         return
     if envelope.v != PROTOCOL_MAJOR:
-        raise VersionMismatch(envelope.t, envelope.v, PROTOCOL_MAJOR, message_id=envelope.id)
+        message_id = envelope.id if isinstance(envelope.id, str) else ""
+        raise VersionMismatch(envelope.t, envelope.v, PROTOCOL_MAJOR, message_id=message_id)
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """Where each daemon's sockets are: one map for everybody.
 
 The default is `ipc://<run_dir>/<daemon>/<link>`; `overrides` maps `<daemon>/<link>` to another address.
-Daemons are named `frame-<stream>`, `extractor-<name>`, `fusion` and `clip`.
+Daemons are named `frame-<stream>`, `extractor-<name>`, `fusion`, `clip` and `watch`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from visualpath_protocol.errors import EndpointError
+from visualpath_protocol.keys import ClientKeys, Keyring
+from visualpath_protocol.sockets import is_tcp
 
 IPC_PATH_MAX_BYTES = 107
 """sun_path holds 108 bytes with its final zero."""
 
 FUSION = "fusion"
 CLIP = "clip"
+WATCH = "watch"
 
 
 def frame_daemon(stream: str) -> str:
@@ -45,10 +48,12 @@ class Endpoints:
     Args:
         run_dir: directory that holds one folder per daemon.
         overrides: `<daemon>/<link>` to address, for what is not local.
+        keys: for those that are tcp; None: they are plain, on loopback.
     """
 
-    def __init__(self, run_dir: Path, overrides: Mapping[str, str] | None = None) -> None:
+    def __init__(self, run_dir: Path, overrides: Mapping[str, str] | None = None, keys: Keyring | None = None) -> None:
         self.run_dir = run_dir
+        self.keys = keys
         self._overrides = dict(overrides or {})
 
     def folder(self, daemon: str) -> Path:
@@ -71,3 +76,13 @@ class Endpoints:
                 "choose a shorter run_dir"
             )
         return f"ipc://{path}"
+
+    def client_keys(self, daemon: str, link: str, client: str) -> ClientKeys | None:
+        """The keys by which `client` connects to one link of one daemon; None where it needs none.
+
+        Raises:
+            KeyFileError: they cannot be used.
+        """
+        if self.keys is None or not is_tcp(self.address(daemon, link)):
+            return None
+        return self.keys.asking(client, daemon)

@@ -6,7 +6,8 @@ ProtocolError
 ├── OversizedMessage     larger than the link allows
 ├── InvalidName          a stream, source, daemon or label that breaks the naming rule
 └── EndpointError        an address that cannot be used
-    └── AddressInUse     a live daemon has it already
+    ├── AddressInUse     a live daemon has it already
+    └── KeyFileError     a CURVE key that it needs is missing, unsafe or none
 """
 
 from __future__ import annotations
@@ -55,3 +56,7 @@ class EndpointError(ProtocolError):
 
 class AddressInUse(EndpointError):
     """A live daemon of this name holds the address already."""
+
+
+class KeyFileError(EndpointError):
+    """A file of keys is missing, unsafe, or holds none."""

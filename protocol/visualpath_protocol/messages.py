@@ -58,7 +58,7 @@ class Payload(msgspec.Struct, kw_only=True, frozen=True):
     kind: Literal["jpeg", "bgr"]
     width: Pixels
     height: Pixels
-    segment: Annotated[str, Meta(pattern=r"^[0-9]+-[0-9]+\.seg\Z")]
+    segment: Annotated[str, Meta(pattern=r"^[0-9]{1,19}-[0-9]{1,19}\.seg\Z")]
     offset: Count
     length: Count
 
@@ -189,7 +189,7 @@ class Ping(Message, tag="PING", kw_only=True, frozen=True):
 
     source: Name
     instance: Name
-    version: str = PROTOCOL_VERSION
+    version: Text = PROTOCOL_VERSION
     streams: list[Name]
     ordered: bool = True
     stride: Annotated[int, Meta(ge=1)] = 1

@@ -2,7 +2,7 @@
 
 libzmq takes over a live ipc endpoint without a word and deletes a regular file of that name. So each
 daemon has a folder of its own, claimed by a lock file for the life of the process, and binds only there.
-tcp is refused unless it is loopback and the caller says that this is meant (CURVE comes with its own issue).
+tcp is refused without CURVE keys, unless it is loopback and the caller says that this is meant.
 """
 
 from __future__ import annotations
@@ -33,10 +33,7 @@ class FolderClaim:
         self.folder = folder
         try:
             _claimable_parent(folder.parent)
-            folder.mkdir(mode=FOLDER_MODE & 0o777, exist_ok=True)
-            if folder.stat().st_uid != os.geteuid():
-                raise EndpointError(f"{folder} belongs to another user: remove it or choose another run_dir")
-            set_mode(folder, FOLDER_MODE)
+            _make_folder(folder)
             self._lock_fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise EndpointError(f"cannot use {folder} for sockets: {error.strerror}") from error
@@ -75,6 +72,24 @@ class FolderClaim:
         os.close(self._lock_fd)
 
 
+def _make_folder(folder: Path) -> None:
+    """Make a daemon's folder, or see that the one that is there is ours and nobody else's to write.
+
+    One with fewer rights stays as it is: systemd makes it so, and gives none to a dynamic user that is setgid.
+    """
+    try:
+        folder.mkdir(mode=FOLDER_MODE & 0o777)
+    except FileExistsError:
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            raise EndpointError(f"{folder} is no folder: remove it or choose another run_dir") from None
+        if status.st_uid != os.geteuid():
+            raise EndpointError(f"{folder} belongs to another user: remove it or choose another run_dir") from None
+        if not stat.S_IMODE(status.st_mode) & ~FOLDER_MODE:
+            return
+    set_mode(folder, FOLDER_MODE)
+
+
 def set_mode(folder: Path, mode: int) -> None:
     """Give a folder its mode, unless it has it: under systemd the setgid bit is inherited, and setting it refused."""
     if stat.S_IMODE(folder.stat().st_mode) != mode:
@@ -89,20 +104,40 @@ def _claimable_parent(run_dir: Path) -> None:
         raise EndpointError(f"{run_dir} belongs to a stranger: remove it or choose another run_dir")
 
 
-def check_bindable(address: str, *, allow_plain_loopback: bool = False) -> None:
-    """Refuse addresses that would let strangers in.
+def check_address(address: str, *, keyed: bool = False, allow_plain_loopback: bool = False) -> None:
+    """Refuse addresses that would let strangers in, or tell them what they should not hear.
+
+    Args:
+        keyed: whether there are CURVE keys for it.
 
     Raises:
-        EndpointError: tcp that is not loopback, loopback that was not asked for, or another transport.
+        EndpointError: tcp without keys that is not loopback, loopback that was not asked for, or another transport.
     """
     if address.startswith(("ipc:///", "inproc://")):
         return
     if not address.startswith("tcp://"):
         raise EndpointError(f"{address!r} is no address: use ipc:///path or tcp://host:port")
-    host = urlsplit(address).hostname or ""
+    host = _tcp_host(address)
+    if keyed:
+        return
     if host not in _LOOPBACK:
-        raise EndpointError(f"{address} is refused: tcp beyond loopback needs CURVE keys, which are not set up")
+        raise EndpointError(
+            f"{address} is refused: tcp beyond loopback needs CURVE keys. Write `security: {{key: NAME}}` into "
+            "visualpath.yaml, then run `vpctl keys new NAME`"
+        )
     if not allow_plain_loopback:
         raise EndpointError(
-            f"{address} is refused: say `allow_plain_loopback: true` to use tcp without keys on loopback"
+            f"{address} is refused without CURVE keys: write `security: {{key: NAME}}` into visualpath.yaml and run "
+            "`vpctl keys new NAME`, or `allow_plain_loopback: true` for tcp without keys, on loopback alone"
         )
+
+
+def _tcp_host(address: str) -> str:
+    parts = urlsplit(address)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if not parts.hostname or not port or parts.path or parts.query or parts.fragment or parts.username is not None:
+        raise EndpointError(f"{address!r} is no address: use tcp://host:port, with a port from 1 to 65535")
+    return parts.hostname

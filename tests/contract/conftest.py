@@ -1,5 +1,7 @@
 """What several contract tests need: fusion as an extractor daemon sees it, and extractors that obey a test."""
 
+import contextlib
+import socket
 import time
 from collections import Counter
 
@@ -171,3 +173,13 @@ class Fusion:
 def fake_fusion(links):
     """Play fusion to extractor daemons."""
     return Fusion(links)
+
+
+@pytest.fixture
+def free_ports():
+    """Three ports of loopback that nobody has."""
+    with contextlib.ExitStack() as stack:
+        holders = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for holder in holders:
+            holder.bind(("127.0.0.1", 0))
+        return [holder.getsockname()[1] for holder in holders]

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import av
 import msgspec
@@ -349,3 +349,80 @@ def test_an_orderly_stop_ends_with_0(clip_daemon):
 
 def test_a_second_clip_daemon_is_refused(clip_daemon, start_daemon, config):
     assert start_daemon("clip", config).wait() == 75
+
+
+# A damaged ledger ---------------------------------------------------------------------------------
+
+
+def spoil(ledger):
+    """Garbage over it, and over what SQLite keeps beside it."""
+    for path in ledger.parent.glob("ledger.db*"):
+        with path.open("r+b") as file:  # not cut short first: the process that has it mapped would die
+            file.write(b"\xa5" * path.stat().st_size)
+
+
+@pytest.fixture
+def ledger_path(short_dir):
+    return short_dir / "state" / "clip" / "ledger.db"
+
+
+def states(listed):
+    return {row["clip_id"]: row["state"] for row in listed}
+
+
+def test_clips_that_a_lost_ledger_knew_of_are_found_by_their_sidecars(
+    clip_daemon, cameras, fusion, clips, start_daemon, config, ledger_path, ask
+):
+    cameras[0].frames(0, 40)
+    fusion.ask(trig(20))
+    [before] = clips()
+    clip_daemon.kill()
+    for path in ledger_path.parent.glob("ledger.db*"):
+        path.unlink()
+    start_daemon("clip", config)
+    cameras[0].await_subscribers()
+    [after] = clips()
+    assert after == before
+    assert ask("clip", "status")["counters"]["clips.found"] == 1
+
+
+def test_a_ledger_that_is_damaged_at_work_is_replaced_and_knows_all_clips_again(
+    clip_daemon, cameras, fusion, clips, ledger_path, ask, wait_for
+):
+    cameras[0].frames(0, 40)
+    fusion.ask(trig(20))
+    clips()
+    cameras[0].frames(41, 65)
+    fusion.ask(trig(60))
+    spoil(ledger_path)
+    with suppress(CommandError):  # it is this that meets the damage
+        ask("clip", "clips", {})
+    cameras[0].frames(66, 90)
+    wait_for(lambda: states(clips()) == {trig(20).trig_id: "saved", trig(60).trig_id: "saved"})
+    assert ask("clip", "status")["counters"]["damaged.ledger"] == 1
+    assert clip_daemon.alive()
+
+
+def test_triggers_are_taken_after_the_ledger_was_damaged(clip_daemon, cameras, fusion, clips, ledger_path, ask):
+    cameras[0].frames(0, 40)
+    spoil(ledger_path)
+    with suppress(CommandError):  # it is this that meets the damage
+        ask("clip", "clips", {})
+    assert fusion.ask(trig(20)) == "accepted"
+    assert states(clips()) == {trig(20).trig_id: "saved"}
+
+
+def test_a_clip_whose_sidecar_is_damaged_is_told_and_left_alone(
+    clip_daemon, cameras, fusion, clips, start_daemon, config, ledger_path, short_dir, wait_for
+):
+    cameras[0].frames(0, 40)
+    fusion.ask(trig(20))
+    clips()
+    clip_daemon.kill()
+    [video] = videos(short_dir)
+    video.with_suffix(".json").write_text('{"sha256": "x", "triggers": 3}')
+    for path in ledger_path.parent.glob("ledger.db*"):
+        path.unlink()
+    daemon = start_daemon("clip", config)
+    wait_for(lambda: "the ledger does not know this clip" in daemon.log())
+    assert videos(short_dir) == [video]

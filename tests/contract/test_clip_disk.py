@@ -189,7 +189,7 @@ def test_a_clip_that_a_wrong_clock_has_dated_ahead_keeps_no_other_from_being_del
     rows(lambda listed: states(listed) == [("saved", "")] * 2)
     daemon.kill()
     with closing(sqlite3.connect(write_config("").parent / "state/clip/ledger.db")) as database:
-        database.execute("UPDATE clips SET saved_wall_ns = ? WHERE rowid = 1", (2**62,))
+        database.execute("UPDATE clips SET saved_ns = ? WHERE rowid = 1", (2**62,))
         database.commit()
     start_daemon("clip", write_config(CONFIG.format(keys="retention: 1s, min_free: 0")))
     rows(lambda listed: states(listed) == [("saved", ""), ("deleted", "retention")])

@@ -23,6 +23,8 @@ CODE = sorted((ROOT / "daemons" / "visualpath").rglob("*.py")) + sorted((ROOT / 
 
 ACK_RESULTS = get_args(get_type_hints(Ack)["result"])
 MESSAGES = ("obs", "skip", "bound", "ping", "bye")
+MESSAGE_FAULTS = ("malformed", "version", "oversized")
+PEER_FAULTS = ("stranger", "revoked", "plain", "wrong-key")
 SOURCE_LOSSES = ("behind", "damaged", "not_rising", "cut_short")
 ENDINGS = {  # what follows the constant beginning of a counter's name; capitals: any name, and so does the document
     "acked.": ACK_RESULTS,
@@ -32,14 +34,19 @@ ENDINGS = {  # what follows the constant beginning of a counter's name; capitals
         *("up.probe", "failed.errors", "failed.probation", "recovered.frame", "recovered.reload"),
     ),
     "clips.deleted.": ("quota", "min_free", "retention"),
+    "damaged.": ("outbox", "ledger"),
     "dropped.": (*DropReason.__args__, *MESSAGES),
     "dropped.source.": SOURCE_LOSSES,
     "failed.": ("evicted", "error"),
     "fused.": ("SOURCE",),
+    "hooks.done.": ("HOOK",),
+    "hooks.failed.": ("HOOK",),
+    "hooks.full.": ("HOOK",),
+    "hooks.retried.": ("HOOK",),
     "late.": ("SOURCE",),
     "missing.": ("down.SOURCE", "idle.SOURCE", "slow.SOURCE"),
     "obs.": ("SOURCE",),
-    "refused.": ("LINK.malformed", "LINK.version", "LINK.oversized"),
+    "refused.": tuple(f"LINK.{reason}" for reason in (*MESSAGE_FAULTS, *PEER_FAULTS)),
     "refused.obs.": ("changed", "name-taken", "too-many-sources", "unknown-stream"),
     "resets.": get_args(ResetKind),
     "sent.": MESSAGES,

@@ -172,6 +172,37 @@ def test_the_status_names_the_signals_that_the_plug_in_gave(running, fusion, cam
     assert ask("extractor-probe", "status")["extractor"]["signals"] == ["id"]
 
 
+def unanswered_ns(ask):
+    return ask("extractor-probe", "status")["extractor"]["freshness"]["cam1"]["unanswered_ns"]
+
+
+def test_frames_that_it_fails_on_are_unanswered_since_the_first_of_them(running, fusion, camera, ask, wait_for):
+    running(fails_at=[0, 1])
+    camera.frames(0, 0)
+    fusion.about(0)
+    before_ns = unanswered_ns(ask)
+    camera.frames(1, 1)
+    fusion.about(1)
+    assert 0 < before_ns < unanswered_ns(ask)
+
+
+def test_after_an_observation_nothing_is_unanswered(running, fusion, camera, ask):
+    running(fails_at=[0])
+    camera.frames(0, 1)
+    fusion.about(1)
+    assert unanswered_ns(ask) == 0
+
+
+def test_a_new_epoch_begins_to_be_unanswered_anew(running, fusion, camera, ask, wait_for):
+    running(fails_at=[0])
+    camera.frames(0, 0)
+    fusion.about(0)
+    wait_for(lambda: unanswered_ns(ask) > 500_000_000)
+    camera.begin(2)
+    camera.frames(0, 0)
+    wait_for(lambda: unanswered_ns(ask) < 500_000_000)
+
+
 def test_a_plug_in_that_gives_signals_without_end_has_none_in_its_status(running, fusion, camera, ask):
     running(many_names_at=[0])
     camera.frames(0, 0)

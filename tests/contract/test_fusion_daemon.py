@@ -6,6 +6,7 @@ from contextlib import closing
 
 import msgpack
 import msgspec
+import numpy as np
 import pytest
 from around_fusion import CONFIG, EPOCH, MS, World
 
@@ -13,6 +14,7 @@ from visualpath.core.errors import CommandError, PluginError, Unreachable
 from visualpath.core.rules import RuleConfig
 from visualpath.core.units import Duration
 from visualpath.fusion.daemon import FusionDaemon
+from visualpath.fusion.sources import MAX_NAMES
 from visualpath.process import decision
 from visualpath.process.decision import align_params, make_fusion
 from visualpath.runtime.config import FusionConfig, load_config
@@ -94,6 +96,33 @@ def live(fusion, world, wait_for):
     world.say_state(last_frame_id=10, last_t_ns=500 * MS)
     wait_for(lambda: fusion.status()["streams"]["cam1"]["epoch"] == EPOCH)
     return world
+
+
+# For how long it lags behind ------------------------------------------------------------------------
+
+
+def unfused_ns(fusion):
+    return fusion.status()["streams"]["cam1"]["unfused_ns"]
+
+
+def test_observations_that_make_no_set_are_unfused(fusion, live, wait_for):
+    live.obs("face", 1, 1.0, epoch=EPOCH + 1)
+    wait_for(lambda: unfused_ns(fusion) > 0)
+
+
+def test_after_a_set_nothing_is_unfused(fusion, live, wait_for):
+    live.obs("face", 1, 1.0)
+    wait_for(lambda: unfused_ns(fusion) > 0)
+    live.obs("text", 1, 1.0)
+    wait_for(lambda: unfused_ns(fusion) == 0)
+
+
+def test_a_trigger_that_clip_does_not_acknowledge_is_undelivered(fusion, live, wait_for):
+    live.play()
+    trig = live.trig()
+    wait_for(lambda: fusion.status()["undelivered_ns"] > 0)
+    live.ack(trig)
+    wait_for(lambda: fusion.status()["undelivered_ns"] == 0)
 
 
 # The chain ------------------------------------------------------------------------------------------
@@ -249,6 +278,22 @@ def test_observations_of_an_unknown_stream_are_counted(fusion, world, wait_for):
     wait_for(lambda: fusion.count("refused.obs.unknown-stream") == 1)
 
 
+@pytest.mark.parametrize("field", ["sent", "counters", "streams", "source", "stride"])
+def test_a_registration_with_an_array_in_the_place_of_something_else_is_refused(fusion, field):
+    with pytest.raises(CommandError) as caught:
+        fusion.ask("register", **{**msgspec.to_builtins(ping("face")), field: np.zeros(3)})
+    assert caught.value.code == "malformed"
+
+
+def test_sources_with_ever_other_names_get_no_counters_without_end(fusion, live, wait_for):
+    for number in range(400):
+        live.push(ping(f"z{number}", sent={"cam1": 1}))
+        live.push(Bye(source=f"z{number}", instance="i1"))
+        live.obs("face", number, 1.0)
+    wait_for(lambda: fusion.count("sets") > 100)
+    assert len({name for name in fusion.status()["counters"] if ".z" in name}) <= 3 * MAX_NAMES
+
+
 def test_a_second_instance_of_a_live_source_is_refused(fusion, live):
     with pytest.raises(CommandError) as caught:
         register(fusion, "face", instance="i2")
@@ -389,6 +434,16 @@ def test_a_stream_that_is_not_there_is_refused_with_those_there_are(fusion):
     with pytest.raises(CommandError) as caught:
         fusion.ask("trigger", stream="cam9")
     assert (caught.value.code, caught.value.hint) == ("unknown-stream", "cam1")
+
+
+def test_triggers_by_hand_without_end_are_refused_before_they_push_others_out(fusion, live, links):
+    control = links.connect(CONTROL, "fusion")
+    codes = []
+    for t_ns in range(300):
+        control.send(encode(Command(id=str(t_ns), name="trigger", args={"stream": "cam1", "t_ns": t_ns})))
+        assert control.poll(10_000)
+        codes.append((msgpack.unpackb(control.recv())["error"] or {}).get("code"))
+    assert {None, "busy"} == set(codes)
 
 
 def test_a_stream_without_frames_is_refused(fusion):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from visualpath.ctl.exposition import COUNTERS, HISTOGRAMS, OTHER, PREFIX, STATUS, UP, metric_of
+from visualpath.ctl.exposition import COUNTERS, HEALTH, HISTOGRAMS, OTHER, PREFIX, STATUS, UP, metric_of
 
 OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 
@@ -78,8 +78,9 @@ def families(text):
 
 def test_with_nothing_running_every_daemon_is_shown_as_down_and_exit_0(vpctl):
     result = vpctl("metrics")
-    [up] = families(result.stdout).values()
-    assert {s.labels["daemon"]: s.value for s in up.samples} == {
+    found = families(result.stdout)
+    assert found.keys() == {"visualpath_up", "visualpath_health"}
+    assert {s.labels["daemon"]: s.value for s in found["visualpath_up"].samples} == {
         "clip": 0, "fusion": 0, "extractor-face": 0, "frame-cam1": 0
     }  # fmt: skip
     assert result.exit_code == 0
@@ -133,7 +134,7 @@ def rows(heading):
 
 
 def test_the_metrics_that_exist_are_those_that_are_explained():
-    exist = {PREFIX + name for name, _ in (UP, OTHER, *COUNTERS.values(), *STATUS.values())}
+    exist = {PREFIX + name for name, _ in (UP, HEALTH, OTHER, *COUNTERS.values(), *STATUS.values())}
     exist |= {f"{PREFIX}{name}_seconds" for name in HISTOGRAMS}
     assert exist == {name for row in rows("Metrics") for name in re.findall("`(.+?)`", row[0])}
 

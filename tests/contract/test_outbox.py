@@ -376,6 +376,98 @@ def test_a_row_that_cannot_be_deleted_does_not_stop_the_outbox(start, clip, serv
     assert (box.failure, service.counters["outbox.not_deleted"]) == (None, 1)
 
 
+def test_what_a_refusing_disk_has_written_all_the_same_goes_when_it_is_acknowledged(
+    start, clip, path, wait_for, monkeypatch
+):
+    store = Outbox._store
+
+    def claims_failure(box, pending):
+        store(box, pending)
+        pending.stored = False
+        return sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(Outbox, "_store", claims_failure)
+    box = start()
+    box.put(trig())
+    clip.ack(clip.receive())
+    wait_for(lambda: box.pending == 0)
+    wait_for(lambda: rows(path) == [])
+
+
+def allow(path):
+    """The disk takes what it is given again."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DROP TRIGGER full")
+
+
+def test_what_could_not_be_stored_is_stored_as_soon_as_that_can_be(start, clip, path, wait_for):
+    start().stop()
+    refuse(path, "INSERT")
+    start().put(trig())
+    clip.receive()
+    allow(path)
+    wait_for(lambda: rows(path) == [trig()])
+
+
+def test_what_could_not_be_stored_nor_delivered_before_the_end_is_lost_and_counted(start, service, path, caplog):
+    start().stop()
+    refuse(path, "INSERT")
+    box = start()
+    box.put(trig())
+    box.stop()
+    assert service.counters["lost.trigger"] == 1
+    assert "could not be stored, nor delivered before the end: it is lost" in caplog.text
+
+
+def test_what_could_not_be_stored_and_was_delivered_is_not_lost(start, clip, service, path, wait_for):
+    start().stop()
+    refuse(path, "INSERT")
+    box = start()
+    box.put(trig())
+    clip.ack(clip.receive())
+    wait_for(lambda: box.pending == 0)
+    box.stop()
+    assert (service.counters["lost.trigger"], service.counters["outbox.not_deleted"]) == (0, 0)
+
+
+def spoil(path):
+    """Garbage over the file, and over what SQLite keeps beside it."""
+    for each in path.parent.glob("outbox.db*"):
+        with each.open("r+b") as file:  # not cut short first: the process that has it mapped would die
+            file.write(b"\xa5" * each.stat().st_size)
+
+
+def test_an_outbox_that_is_no_database_at_the_start_makes_way(start, clip, service, path):
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"garbage " * 1000)
+    start().put(trig())
+    assert clip.receive() == trig()
+    assert service.counters["damaged.outbox"] == 1
+    assert rows(path) == [trig()]
+
+
+def test_when_the_outbox_is_damaged_at_work_all_that_waits_is_stored_again(start, clip, service, path, wait_for):
+    box = start()
+    box.put(trig(0))
+    clip.receive()
+    spoil(path)
+    box.put(trig(1))
+    wait_for(lambda: service.counters["damaged.outbox"])
+    wait_for(lambda: sorted(each.frame_id for each in rows(path)) == [0, 1])
+    assert (service.counters["damaged.outbox"], service.counters["outbox.not_stored"], box.failure) == (1, 0, None)
+
+
+def test_a_row_that_could_not_be_deleted_is_deleted_as_soon_as_that_can_be(start, clip, path, wait_for):
+    start().stop()
+    refuse(path, "DELETE")
+    box = start()
+    box.put(trig())
+    clip.ack(clip.receive())
+    wait_for(lambda: box.pending == 0)
+    allow(path)
+    wait_for(lambda: rows(path) == [])
+
+
 def test_a_defect_in_its_thread_is_kept_for_the_fusion_loop(start, wait_for):
     box = start()
     box.put("no trigger at all")

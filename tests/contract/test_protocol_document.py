@@ -155,6 +155,12 @@ def test_the_room_above_the_largest_part_is_the_codes():
     assert quantity(found[1]) == sockets.ROOM_BYTES
 
 
+def test_what_an_xpub_takes_is_the_codes():
+    found = re.search(r"and (\d+ [KM]iB) on an XPUB", prose(section(2, "Links")))
+    assert found
+    assert quantity(found[1]) == sockets.XPUB_TAKES_BYTES
+
+
 def test_arrays_are_the_codecs():
     encoding = prose(section(2, "Encoding"))
     assert f"extension type {ARRAY_EXT_CODE}." in encoding
@@ -174,3 +180,8 @@ def test_the_example_of_a_trig_id_is_right():
 
 def test_the_example_of_a_topic_is_right():
     assert f"is the bytes `{sockets.topic('cam1', 'h').hex(' ')}`" in prose(TEXT)
+
+
+def test_the_options_of_tcp_are_the_codes():
+    documented = re.search(r"All tcp sockets: ([^.]+)\.", prose(section(3, "tcp")))[1].split(", ")
+    assert {getattr(zmq, name): int(value) for name, value, *_ in map(str.split, documented)} == sockets.TCP_OPTIONS

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import pytest
 from visualpath.core.errors import CommandError, Unreachable
 from visualpath.runtime.config import load_config
 from visualpath.runtime.control import ControlClient
-from visualpath.runtime.main import EXIT_CONFIG, EXIT_FAILED, EXIT_RUNNING_ALREADY, EXIT_STORAGE
+from visualpath.runtime.main import EXIT_CONFIG, EXIT_FAILED, EXIT_RUNNING_ALREADY, EXIT_STORAGE, MAX_FILES
 from visualpath.runtime.service import Service
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.errors import AddressInUse, EndpointError
@@ -313,3 +314,23 @@ def test_a_defect_is_exit_1_with_its_traceback(write_config):
     assert code == EXIT_FAILED
     assert "stopped by a defect of its own" in stderr
     assert "ZeroDivisionError: of ours" in stderr
+
+
+# File descriptors ------------------------------------------------------------------------------
+
+
+def test_a_daemon_may_use_the_file_descriptors_that_the_system_lets_it(start_daemon, write_config, client):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        start_daemon("clip", write_config(STREAMS))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    pid = client.ask("clip", "status", timeout_ms=60_000)["pid"]
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] == min(before[1], MAX_FILES)
+
+
+def test_the_status_says_how_many_descriptors_are_open(service, client, links, wait_for):
+    before = client.ask("fusion", "status")["open_files"]
+    links.connect(CONTROL, "fusion")
+    assert wait_for(lambda: client.ask("fusion", "status")["open_files"] > before)

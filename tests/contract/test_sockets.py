@@ -22,6 +22,7 @@ from visualpath_protocol.sockets import (
     TRIGGERS,
     bind,
     connect,
+    taken_bytes,
     topic,
 )
 
@@ -116,7 +117,7 @@ def test_both_sides_of_a_link_carry_its_options(bench, link):
     for socket in (bench.bind(link), bench.connect(link)):
         assert (socket.sndhwm, socket.rcvhwm) == (link.hwm, link.hwm)
         assert socket.linger == link.linger_ms
-        assert socket.getsockopt(zmq.MAXMSGSIZE) == link.max_bytes + ROOM_BYTES
+        assert socket.getsockopt(zmq.MAXMSGSIZE) == taken_bytes(socket.type, link)
 
 
 def test_a_socket_left_by_a_dead_run_does_not_prevent_the_next(bench):

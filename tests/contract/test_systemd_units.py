@@ -13,9 +13,12 @@ import pytest
 import yaml
 
 from visualpath.core.errors import ConfigError
+from visualpath.ctl.systemd import MAX_EXTRACTOR_NAME, daemon_of, unit_of
+from visualpath.extractor.daemon import STOP_PATIENCE_NS
+from visualpath.frame.capture import STOP_PATIENCE_S
 from visualpath.runtime.config import load_config
 from visualpath.runtime.main import EXIT_CONFIG
-from visualpath.runtime.roles import ROLES
+from visualpath.runtime.roles import ROLES, Role
 from visualpath_protocol.endpoints import Endpoints
 from visualpath_protocol.security import FolderClaim
 
@@ -28,7 +31,8 @@ SERVICES = [name for name in UNITS if name.endswith(".service")]
 MAX_EXPOSURE = 1.5
 MAX_USER_NAME = 31
 """utmp has no room for more; systemd refuses it for a dynamic user."""
-LONGEST_INSTANCE = "a" * 28
+LONGEST_INSTANCE = "a" * MAX_EXTRACTOR_NAME
+BYTES = {"M": 1 << 20, "G": 1 << 30}
 
 
 def needs(tool):
@@ -129,6 +133,53 @@ def test_a_crash_loop_comes_to_an_end(name):
     assert words(name, "StartLimitIntervalSec") not in ([], ["0"])
 
 
+def limit(name, key):
+    """Bytes."""
+    [value] = words(name, key)
+    return int(value[:-1]) * BYTES[value[-1]]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_daemon_that_leaks_is_slowed_down_before_it_is_killed(name):
+    assert 100 << 20 < limit(name, "MemoryHigh") < limit(name, "MemoryMax")
+
+
+def test_the_frame_daemon_may_fill_a_ring_as_large_as_the_mount():
+    [size] = re.findall(r"size=(\w+)", directives(r"run-visualpath\x2dring.mount")["Options"][0])
+    assert limit("visualpath-frame@.service", "MemoryHigh") > int(size[:-1]) * BYTES[size[-1]]
+
+
+@pytest.mark.parametrize("patience_s", [STOP_PATIENCE_S, STOP_PATIENCE_NS / 1e9])
+@pytest.mark.parametrize("name", ["visualpath-frame@.service", "visualpath-extractor@.service"])
+def test_what_hangs_is_given_up_by_its_daemon_before_systemd_gives_up_the_daemon_after_5_s(name, patience_s):
+    assert words(name, "TimeoutStopSec") == ["5s"]
+    assert patience_s < 4
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_daemon_is_ready_when_it_says_so_and_watched_from_then_on(name):
+    assert (words(name, "Type"), words(name, "WatchdogSec")) == (["notify"], ["30s"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_log_lines_carry_the_name_of_the_unit(name):
+    assert words(name, "SyslogIdentifier") == [name.removesuffix(".service").replace("@", "-%i")]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_vpctl_knows_the_unit_of_each_daemon_and_the_daemon_of_each_unit(name):
+    _, role, *rest = words(name, "ExecStart")
+    instance = "a-b" if "%i" in rest else ""
+    unit = unit_of(Role(role, instance, "", ""))
+    assert unit == name.replace("@", f"@{instance}")
+    assert daemon_of(unit) == f"{role}-{instance}".rstrip("-")
+
+
+def test_the_watch_daemon_comes_with_the_target_only_where_it_is_enabled():
+    assert "visualpath-watch.service" not in words("visualpath.target", "Wants")
+    assert directives("visualpath-watch.service")["WantedBy"] == ["visualpath.target"]
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_daemon_is_of_the_group_that_may_connect(name):
     assert directives(name)["Group"] == ["visualpath"]
@@ -151,9 +202,9 @@ def test_sysusers_makes_the_user_and_the_group(tmp_path):
 
 
 def tmpfiles():
-    """path: (mode, user, group) as tmpfiles.d has them."""
+    """path: (mode, user, group) of each directory of tmpfiles.d."""
     lines = (SYSTEMD / "tmpfiles.d" / "visualpath.conf").read_text().splitlines()
-    rows = [line.split() for line in lines if line and not line.startswith("#")]
+    rows = [line.split() for line in lines if line.startswith("d ")]
     return {path: (mode, user, group) for _, path, mode, user, group, *_ in rows}
 
 
@@ -168,8 +219,8 @@ def installed(tmp_path):
     return tmp_path
 
 
-def test_nobody_in_the_group_owns_the_run_dir():
-    assert tmpfiles()["/run/visualpath"] == ("3770", "root", "visualpath")
+def test_only_systemd_makes_folders_in_the_run_dir():
+    assert tmpfiles()["/run/visualpath"] == ("0750", "root", "visualpath")
 
 
 @needs("systemd-tmpfiles")
@@ -179,10 +230,10 @@ def test_tmpfiles_makes_each_directory_with_its_mode(installed):
 
 
 @needs("systemd-tmpfiles")
-def test_a_daemon_can_claim_its_folder_in_that_run_dir(installed):
-    claim = FolderClaim(Endpoints(installed / "run" / "visualpath").folder("clip"))
-    assert stat.S_IMODE(claim.folder.stat().st_mode) == 0o2750
-    claim.release()
+def test_a_daemon_can_claim_the_folder_that_systemd_makes_in_it(installed):
+    folder = Endpoints(installed / "run" / "visualpath").folder("clip")
+    folder.mkdir(mode=int(directives("visualpath-clip.service")["RuntimeDirectoryMode"][0], 8))
+    FolderClaim(folder).release()
 
 
 @pytest.fixture
@@ -203,9 +254,18 @@ def system_wide(tmp_path):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_the_daemons_may_write_where_the_system_wide_run_dir_is(name, system_wide):
-    assert str(system_wide.run_dir) in words(name, "ReadWritePaths")
+def test_systemd_makes_the_folder_of_its_sockets_in_the_system_wide_run_dir(name, system_wide):
+    _, role, *instance = words(name, "ExecStart")
+    daemon = f"{role}-%i" if "%i" in instance else role
+    made = [f"/run/{folder}" for folder in words(name, "RuntimeDirectory")]
+    assert made == [str(system_wide.endpoints().folder(daemon))]
     assert str(system_wide.run_dir) in tmpfiles()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_daemons_may_write_where_the_system_wide_traces_are(name, system_wide):
+    assert f"-{system_wide.trace_dir}" in words(name, "ReadWritePaths")
+    assert str(system_wide.trace_dir) in tmpfiles()
 
 
 def test_the_mount_is_where_the_system_wide_ring_is(system_wide):
@@ -213,7 +273,7 @@ def test_the_mount_is_where_the_system_wide_ring_is(system_wide):
     assert str(system_wide.ring_dir) in words("visualpath-frame@.service", "ReadWritePaths")
 
 
-@pytest.mark.parametrize("role", [role for role in ROLES if role != "fusion"])
+@pytest.mark.parametrize("role", ["frame", "extractor", "clip"])
 def test_who_reads_the_ring_waits_for_its_mount(role, system_wide):
     name = next(name for name in SERVICES if words(name, "ExecStart")[1] == role)
     assert words(name, "RequiresMountsFor") == [str(system_wide.ring_dir)]
@@ -226,6 +286,7 @@ def test_who_reads_the_ring_waits_for_its_mount(role, system_wide):
         ("visualpath-fusion.service", "state_dir/fusion"),
         ("visualpath-clip.service", "state_dir/clip"),
         ("visualpath-clip.service", "clips_dir"),
+        ("visualpath-watch.service", "state_dir/watch"),
     ],
 )
 def test_each_daemon_has_the_state_that_it_writes(name, folder, system_wide):

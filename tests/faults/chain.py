@@ -67,8 +67,11 @@ class Chain:
     """One configuration in a temporary folder; removed by `close` unless `keep`.
 
     Args:
-        text: of the configuration.
+        text: of the configuration; `$HERE` in it stands for the folder.
         needed: files that it needs, and the command that makes each.
+
+    Attributes:
+        env: added to the environment of what is started.
     """
 
     def __init__(self, text: str = CONFIG, needed: dict[Path, str] = NEEDED, *, keep: bool = False) -> None:
@@ -77,7 +80,8 @@ class Chain:
                 raise FaultError(f"{path.relative_to(CHECKOUT)} is absent: `{how}` makes it")
         self.folder = Path(tempfile.mkdtemp(prefix="vp-faults-"))
         self.config_path = self.folder / "visualpath.yaml"
-        self.config_path.write_text(text)
+        self.config_path.write_text(text.replace("$HERE", str(self.folder)))
+        self.env: dict[str, str] = {}
         self.config = load_config(self.config_path)
         self._keep = keep
         self._client = ControlClient(self.config.endpoints())
@@ -90,7 +94,8 @@ class Chain:
     def vpctl(self, *args: str) -> subprocess.CompletedProcess[str]:
         """One vpctl command, as an operator gives it."""
         command = [str(VPCTL), "--config", str(self.config_path), *args]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        env = {**os.environ, **self.env}
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=env)
 
     def up(self) -> None:
         result = self.vpctl("up")

@@ -14,7 +14,17 @@ import msgspec
 import zmq
 from chain import FRAME, SOURCES, Chain, FaultError
 
-from visualpath_protocol.sockets import CONTROL, FRAMES, HEADERS, OBSERVATIONS, ROOM_BYTES, TAP, TRIGGERS, Link
+from visualpath_protocol.sockets import (
+    CONTROL,
+    FRAMES,
+    HEADERS,
+    OBSERVATIONS,
+    ROOM_BYTES,
+    TAP,
+    TRIGGERS,
+    XPUB_TAKES_BYTES,
+    Link,
+)
 
 DAEMONS = (FRAME, *(f"extractor-{source}" for source in SOURCES), "fusion", "clip")
 SEEN_S = 10.0
@@ -53,9 +63,10 @@ def attacks() -> Iterator[Attack]:
         message = MESSAGES.get(link.name)
         if message is None:  # an XPUB: only subscriptions come in, which have no version
             yield Attack(daemon, link, "an endless topic", b"\1" + b"x" * 1000, "malformed")
-        else:
-            yield Attack(daemon, link, "truncated", msgspec.msgpack.encode({**message, "v": 1})[:-3], "malformed")
-            yield Attack(daemon, link, "wrong version", msgspec.msgpack.encode(message), "version")
+            yield Attack(daemon, link, "beyond the room", b"\1" + b"x" * XPUB_TAKES_BYTES, "")
+            continue
+        yield Attack(daemon, link, "truncated", msgspec.msgpack.encode({**message, "v": 1})[:-3], "malformed")
+        yield Attack(daemon, link, "wrong version", msgspec.msgpack.encode(message), "version")
         yield Attack(daemon, link, "oversized", b"\2" * (link.max_bytes + 1), "oversized")
         yield Attack(daemon, link, "beyond the room", b"\2" * (link.max_bytes + ROOM_BYTES + 1), "")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import os
 import random
 import subprocess
 import sys
@@ -53,7 +54,9 @@ class Processes:
 
     def start(self, daemon: str) -> None:
         with self._log(daemon).open("ab") as log:
-            self._running[daemon] = subprocess.Popen(self._commands[daemon], stdout=log, stderr=log)
+            self._running[daemon] = subprocess.Popen(
+                self._commands[daemon], stdout=log, stderr=log, env={**os.environ, **self._chain.env}
+            )
 
     def _log(self, daemon: str) -> Path:
         folder = self._chain.config.state_dir / "supervisor"

@@ -30,7 +30,7 @@ def clips(tmp_path):
     streams = {"cam1": ClipStream("cam1", tmp_path / "ring", 30 * S, config, folder)}
     worker = Worker(lambda _: None)
     clips = ClipMaker(streams, config, folder, ledger, None, worker)
-    clips._waiting = {f"{n}": maker._Waiting(order(n), no_space=True) for n in range(10)}
+    clips._waiting = {f"{n}": maker._Waiting(order(n), refused="no space") for n in range(10)}
     yield clips
     clips.stop()
     worker.close()

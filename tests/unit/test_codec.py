@@ -94,6 +94,12 @@ def test_a_message_of_another_major_version_says_so_even_where_its_fields_have_c
     assert refusal.value.theirs == 2
 
 
+def test_an_id_that_is_no_text_hides_no_other_major_version():
+    event = {"t": "EVENT", "v": 9, "id": 5, "daemon": "clip", "kind": "clip", "mono_ns": 1, "wall_ns": 1}
+    with pytest.raises(VersionMismatch):
+        CODEC.decode(msgpack.packb(event))
+
+
 def test_a_message_without_a_version_is_one_of_major_version_1():
     assert CODEC.decode(msgpack.packb({key: value for key, value in OBS.items() if key != "v"})).v == 1
 

@@ -482,8 +482,36 @@ def test_an_extractor_looks_at_all_streams_unless_told_otherwise(load):
 
 
 def test_endpoint_overrides_reach_the_map(load):
-    config = load(LEAST + "endpoints: {clip/trig: 'tcp://127.0.0.1:5'}\n")
+    config = load(LEAST + "allow_plain_loopback: true\nendpoints: {clip/trig: 'tcp://127.0.0.1:5'}\n")
     assert config.endpoints().address("clip", "trig") == "tcp://127.0.0.1:5"
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.5:7001", "tcp://*:7001", "tcp://127.0.0.1:7001"])
+def test_tcp_without_keys_is_refused_with_line_key_and_what_to_do(load, address):
+    told = r":4: endpoints\.clip/trig: .*`security: {key: NAME}`.*`vpctl keys new NAME`"
+    with pytest.raises(ConfigError, match=told):
+        load(LEAST + f"endpoints:\n  clip/trig: '{address}'\n")
+
+
+def test_tcp_with_keys_is_taken(load):
+    config = load(LEAST + "security: {key: hub}\nendpoints: {clip/trig: 'tcp://10.0.0.5:7001'}\n")
+    assert (config.keys.own, config.keys.folder.path) == ("hub", config.path.parent / "keys")
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("security: {key: ../hub}", "security.key: '../hub' is no valid name of a key"),
+        ("security: {key: hub, servers: {fusoin: b}}", "security.servers.fusoin: there is no such daemon"),
+        ("security: {key: hub, servers: {fusion: 'B!'}}", "security.servers.fusion: 'B!' is no valid name of a key"),
+        ("security: {servers: {fusion: b}}", "security.servers: needs `key`"),
+        ("security: {keys: k, kye: hub}", "security.kye: unknown key; did you mean 'key'?"),
+    ],
+)
+def test_a_security_section_that_cannot_be_is_refused(load, section, words):
+    with pytest.raises(ConfigError) as refusal:
+        load(LEAST + section + "\n")
+    assert words in str(refusal.value)
 
 
 # Garbage --------------------------------------------------------------------------------------------

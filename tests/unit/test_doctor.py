@@ -8,11 +8,13 @@ from datetime import datetime
 
 import pytest
 
-from visualpath.ctl.checks import CHECKS, daemons, extractors, folders, machine, memory, streams, venvs
+from visualpath.ctl.checks import CHECKS, daemons, extractors, folders, keys, machine, memory, streams, venvs
 from visualpath.ctl.checks.finding import Examined
+from visualpath.ctl.supervision import Process
 from visualpath.ctl.supervisor import LocalSupervisor
 from visualpath.runtime.config import load_config
 from visualpath.runtime.roles import roles
+from visualpath_protocol.keys import KeyFolder
 from visualpath_protocol.security import FolderClaim
 
 PLUGIN = """
@@ -409,7 +411,7 @@ def test_a_daemon_that_ended_once_is_a_warning(examine, crashed):
 
 
 def test_a_daemon_that_supervisord_starts_right_now_needs_no_vpctl_up(examine, monkeypatch):
-    running = {name: {"statename": "RUNNING", "pid": 7} for name in ("fusion", "clip", "extractor-face", "frame-cam1")}
+    running = dict.fromkeys(("fusion", "clip", "extractor-face", "frame-cam1"), Process("up", 7))
     monkeypatch.setattr(LocalSupervisor, "processes", lambda _: running)
     statuses = {"fusion": {"pid": 7}, "clip": {"pid": 7}, "frame-cam1": {"pid": 7}}
     findings = list(daemons.check_daemons(examine(statuses=statuses)))
@@ -508,3 +510,45 @@ def test_the_probe_says_nothing_but_json_on_stdout(examine, make_venv, plugins):
     make_venv("light")
     answer = venvs.ask_venv(examine().config, "light", "--extractor", "good", "--config", json.dumps({}))
     assert answer == {"version": "4.5.6"}
+
+
+# Keys -------------------------------------------------------------------------------------------
+
+TCP = "streams: {cam1: {source: a.mp4}}\nendpoints: {fusion/obs: 'tcp://127.0.0.1:7001'}\n"
+
+
+def key_findings(write_config, text):
+    """What the check of keys finds, as (level, words)."""
+    return [(each.level, each.what) for each in keys.check_keys(Examined(load_config(write_config(text))))]
+
+
+def test_keys_are_nothing_to_look_at_where_nothing_is_tcp(write_config):
+    assert key_findings(write_config, "streams: {cam1: {source: a.mp4}}\nsecurity: {key: hub}\n") == []
+
+
+def test_tcp_without_keys_is_a_warning(write_config):
+    [(level, words)] = key_findings(write_config, TCP + "allow_plain_loopback: true\n")
+    assert (level, words.startswith("tcp without keys: fusion/obs")) == ("warning", True)
+
+
+def test_a_missing_folder_of_keys_is_a_problem(write_config):
+    [(level, words)] = key_findings(write_config, TCP + "security: {key: hub}\n")
+    assert (level, words.endswith("keys: No such file or directory")) == ("problem", True)
+
+
+@pytest.mark.parametrize("missing", ["hub.key", "hub.pub", "annex.pub"])
+def test_a_missing_key_is_a_problem(write_config, short_dir, missing):
+    folder = KeyFolder(short_dir / "keys")
+    for name in ("hub", "annex"):
+        folder.new(name)
+    (folder.path / missing).unlink()
+    [(level, words)] = key_findings(write_config, TCP + "security: {key: hub, servers: {frame-cam1: annex}}\n")
+    assert (level, f"{missing} is missing" in words) == ("problem", True)
+
+
+def test_a_file_that_is_no_key_is_a_warning_beside_those_that_are(write_config, short_dir):
+    folder = KeyFolder(short_dir / "keys")
+    folder.new("hub")
+    (folder.path / "x.pub").write_text("x")
+    [(warned, _), (level, words)] = key_findings(write_config, TCP + "security: {key: hub}\n")
+    assert (warned, level, words) == ("warning", "ok", "keys of hub for fusion/obs")

@@ -1,5 +1,8 @@
 """The number of a stream's time line: strictly rising, on disk before anybody hears of it."""
 
+import errno
+import os
+
 import pytest
 
 from visualpath.core.errors import ConfigError, StorageError
@@ -69,3 +72,25 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / ".epoch.tmp").mkdir()
     with pytest.raises(StorageError, match="cannot keep the epoch"):
         epochs.next(0)
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """No file can be made or grow into another block."""
+
+    def refuse(path, _data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("visualpath.frame.epochs.write_durably", refuse)
+
+
+def test_on_a_full_disk_the_epoch_is_written_over_the_last_one(tmp_path, full_disk):
+    (tmp_path / "epoch").write_text("9\n")
+    epochs = EpochFile(tmp_path)
+    assert (epochs.next(0), epochs.next(0)) == (10, 11)
+    assert (tmp_path / "epoch").read_text() == "11\n"
+
+
+def test_a_new_stream_on_a_full_disk_is_told(tmp_path, full_disk):
+    with pytest.raises(StorageError, match="No space left"):
+        EpochFile(tmp_path).next(0)

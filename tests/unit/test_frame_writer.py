@@ -1,5 +1,7 @@
 """Which pictures share an epoch, and what becomes of the epochs before."""
 
+import errno
+import os
 from collections import Counter
 from types import SimpleNamespace
 
@@ -7,6 +9,7 @@ import pytest
 
 from visualbase.ring import RingReader
 from visualbase.sources.base import Picture, SourceInfo
+from visualpath.core.errors import StorageError
 from visualpath.frame import writer as module
 from visualpath.frame.writer import FrameWriter
 from visualpath.runtime.config import load_config
@@ -97,3 +100,15 @@ def test_counters_go_on_over_epochs(start):
         writer.epoch_at(second)
     counters = writer.writer.counters()
     assert (counters["frames_written"], counters["segments_deleted"]) == (3, 1)
+
+
+def test_a_ring_that_may_not_be_written_is_told_as_that(start, monkeypatch):
+    writer = start().writer
+    writer.begin(picture(0), SOURCE)
+
+    def refuse(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("visualbase.ring.os.pwritev", refuse)
+    with pytest.raises(StorageError, match=r"cannot write the ring in .*: Read-only file system"):
+        writer.write(picture(1), live=False)

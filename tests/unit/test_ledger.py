@@ -3,6 +3,8 @@
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -151,7 +153,7 @@ def test_what_was_accepted_survives_the_death_of_the_process(path):
 
 def test_every_commit_is_synced(path):
     ledger = Ledger(path)
-    assert ledger._database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert ledger._database.execute("PRAGMA synchronous") == [(2,)]  # FULL
     ledger.close()
 
 
@@ -165,11 +167,14 @@ def test_a_trigger_that_could_not_be_committed_whole_is_not_known(path, ledger):
     assert not ledger.knows(trig().trig_id, 0)
 
 
-def test_a_damaged_ledger_is_an_error(path):
+def test_a_ledger_that_is_no_database_makes_way_for_a_fresh_one(path):
     path.parent.mkdir()
     path.write_bytes(b"no database " * 1000)
-    with pytest.raises(LedgerError):
-        Ledger(path)
+    counters = Counter()
+    ledger = Ledger(path, counters)
+    assert accept(ledger, trig()) is True
+    assert (ledger.replaced, counters) == (1, {"damaged.ledger": 1})
+    ledger.close()
 
 
 def test_two_triggers_of_one_clip_ask_for_one(ledger):
@@ -230,8 +235,8 @@ def test_the_age_of_a_clip_counts_whatever_a_wrong_clock_has_written_into_earlie
         accept(ledger, trig(t_ns))
         ledger.saved(trig(t_ns).trig_id, "a.mp4", {}, 100, "")
     with ledger._database:
-        ledger._database.execute("UPDATE clips SET saved_wall_ns = ? WHERE rowid = 1", (2**62,))
-        ledger._database.execute("UPDATE clips SET saved_wall_ns = 5 WHERE rowid = 2")
+        ledger._database.execute("UPDATE clips SET saved_ns = ? WHERE rowid = 1", (2**62,))
+        ledger._database.execute("UPDATE clips SET saved_ns = 5 WHERE rowid = 2")
     assert [clip.clip_id for clip in ledger.saved_before(10, 100)] == [trig(2).trig_id]
 
 
@@ -249,6 +254,67 @@ def test_a_clip_is_found_by_the_beginning_of_a_trigger_s_id(ledger):
     assert [clip["clip_id"] for clip in ledger.clips(10, second.trig_id[:9])] == [first.trig_id]
 
 
+def test_its_clock_goes_on_where_the_last_run_ended(path):
+    first = Ledger(path)
+    first._began_ns -= 5_000_000_000
+    first.close()
+    second = Ledger(path)
+    assert 5_000_000_000 <= second.now_ns() < 60_000_000_000
+    second.close()
+
+
+def test_a_saved_clip_keeps_the_clock(path, ledger):
+    ledger._began_ns -= 7_000_000_000
+    accept(ledger, trig())
+    ledger.saved(trig().trig_id, "a.mp4", {}, 100, "")
+    with closing(sqlite3.connect(path)) as beside:
+        assert beside.execute("SELECT ran_ns >= 7000000000 FROM clock").fetchone() == (1,)
+
+
+def test_the_system_s_clock_makes_no_clip_older(ledger, monkeypatch):
+    accept(ledger, trig())
+    ledger.saved(trig().trig_id, "a.mp4", {}, 100, "")
+    monkeypatch.setattr("visualpath.clip.ledger.wall_ns", lambda: 2**62)
+    assert ledger.saved_before(ledger.now_ns() - 60_000_000_000, 100) == []
+
+
+def test_a_row_whose_sidecar_was_changed_by_the_disk_is_listed_without_it(ledger):
+    accept(ledger, trig())
+    with ledger._database:
+        ledger._database.execute("UPDATE clips SET sidecar = '{{'")
+    assert ledger.clips(limit=1)[0]["sidecar"] == {}
+
+
+def test_a_row_whose_trigger_was_changed_by_the_disk_is_left_out(ledger):
+    for t_ns in (1, 2):
+        accept(ledger, trig(t_ns))
+    with ledger._database:
+        ledger._database.execute("UPDATE triggers SET body = x'c1' WHERE rowid = 1")
+    assert ledger.triggers(limit=10) == [trig(2)]
+
+
+VERSION_2 = """
+    CREATE TABLE clips (clip_id TEXT PRIMARY KEY, stream TEXT NOT NULL, epoch INTEGER NOT NULL, label TEXT NOT NULL,
+        start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'recording',
+        path TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT '', sidecar TEXT NOT NULL DEFAULT '{}',
+        size_bytes INTEGER NOT NULL DEFAULT 0, saved_wall_ns INTEGER NOT NULL DEFAULT 0,
+        h264 TEXT NOT NULL DEFAULT '');
+    CREATE INDEX clips_by_age ON clips (state, saved_wall_ns);
+    INSERT INTO clips VALUES ('a', 'cam1', 1, 'smile', 0, 1, 'saved', 'a.mp4', '', '{}', 100, 1700000000000000000, '');
+    PRAGMA user_version = 2;
+"""
+
+
+def test_a_ledger_of_version_2_is_taken_over_and_its_clips_are_young(path):
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(VERSION_2)
+    ledger = Ledger(path)
+    assert [clip.clip_id for clip in ledger.oldest_saved(10)] == ["a"]
+    assert ledger.saved_before(ledger.now_ns() - 60_000_000_000, 10) == []
+    ledger.close()
+
+
 def test_the_ledger_of_another_version_is_refused(path):
     path.parent.mkdir()
     database = sqlite3.connect(path)
@@ -257,3 +323,64 @@ def test_the_ledger_of_another_version_is_refused(path):
     database.close()
     with pytest.raises(LedgerError, match="another version"):
         Ledger(path)
+
+
+# What became of clips, for those who follow it ------------------------------------------------------
+
+
+def outcomes(ledger, after=0):
+    return [(each["clip_id"], each["state"]) for each in ledger.outcomes_after(after, 100)]
+
+
+def test_outcomes_are_listed_in_the_order_in_which_they_came(ledger):
+    first, second = trig(1_000), trig(2_000)
+    accept(ledger, first)
+    accept(ledger, second)
+    ledger.failed(second.trig_id, "evicted")
+    ledger.saved(first.trig_id, "a.mp4", {}, 10, "wanted")
+    assert outcomes(ledger) == [(second.trig_id, "failed"), (first.trig_id, "saved")]
+
+
+def test_a_saved_clip_that_becomes_h264_has_one_outcome(ledger):
+    one = trig()
+    accept(ledger, one)
+    ledger.saved(one.trig_id, "a.mp4", {}, 10, "wanted")
+    ledger.saved(one.trig_id, "a.mp4", {}, 8, "done")
+    assert outcomes(ledger) == [(one.trig_id, "saved")]
+
+
+def test_only_what_comes_after_a_number_is_listed(ledger):
+    first, second = trig(1_000), trig(2_000)
+    for one in (first, second):
+        accept(ledger, one)
+        ledger.failed(one.trig_id, "evicted")
+    [(seq, _), _] = [(each["seq"], each) for each in ledger.outcomes_after(0, 100)]
+    assert outcomes(ledger, after=seq) == [(second.trig_id, "failed")]
+
+
+def test_nothing_comes_after_the_last_outcome(ledger):
+    accept(ledger, trig())
+    ledger.failed(trig().trig_id, "evicted")
+    assert outcomes(ledger, after=ledger.last_outcome()) == []
+
+
+def test_an_empty_ledger_has_no_outcome(ledger):
+    assert ledger.last_outcome() == 0
+
+
+def test_the_numbers_go_on_rising_in_a_fresh_ledger(ledger, tmp_path):
+    accept(ledger, trig())
+    ledger.failed(trig().trig_id, "evicted")
+    fresh = Ledger(tmp_path / "fresh.db")
+    accept(fresh, trig())
+    fresh.failed(trig().trig_id, "evicted")
+    assert fresh.last_outcome() > ledger.last_outcome()
+    fresh.close()
+
+
+def test_the_numbers_rise_when_the_clock_is_set_back(ledger, monkeypatch):
+    monkeypatch.setattr("visualpath.clip.ledger.wall_ns", iter([10**18, 10**17]).__next__)
+    for t_start_ns in (1_000, 2_000):
+        ledger.ask(order(trig(t_start_ns)))
+        ledger.failed(trig(t_start_ns).trig_id, "evicted")
+    assert [each["seq"] for each in ledger.outcomes_after(0, 100)] == [10**18, 10**18 + 1]

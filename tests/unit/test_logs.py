@@ -41,6 +41,25 @@ def test_a_json_line_is_one_object_with_the_same_parts(stderr):
     assert parts == {"level": "INFO", "daemon": "frame-cam1", "message": 'two\nlines and "quotes" ä'}
 
 
+@pytest.mark.parametrize("said", ["a\nb", "a\rb", "a\x1b[2Jb", "a\u2028b", "a\x85b"])
+def test_a_text_line_holds_nothing_that_ends_it_or_commands_a_terminal(stderr, said):
+    setup_logs("fusion", "info", "text")
+    logging.info(said)
+    assert stderr().rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_what_is_to_be_kept_out_is_kept_out_of_tracebacks_too(stderr, style):
+    setup_logs("fusion", "info", style, lambda text: text.replace('hun"ter2', "HIDDEN"))
+    try:
+        raise ValueError('rtsp://admin:hun"ter2@camera')
+    except ValueError:
+        logging.critical('hun"ter2', exc_info=True)
+    said = stderr()
+    assert "hun" not in said
+    assert said.count("HIDDEN") == 3  # the message, the line of the code, the error
+
+
 @pytest.mark.parametrize("style", ["text", "json"])
 def test_a_traceback_comes_with_its_message(stderr, style):
     setup_logs("fusion", "info", style)
@@ -83,3 +102,46 @@ os._exit(0)
 def test_a_broken_stderr_stops_nobody():
     run = subprocess.run([sys.executable, "-c", BROKEN], stdout=subprocess.PIPE, text=True, timeout=20, check=False)
     assert (run.stdout, run.returncode) == ("alive\n", 0)
+
+
+JOURNALED = """
+import logging, os, sys
+from visualpath.runtime.logs import setup_logs, tell_refusal
+file = os.fstat(2)
+os.environ["JOURNAL_STREAM"] = f"{file.st_dev}:{file.st_ino if sys.argv[1] == 'journal' else 0}"
+setup_logs("fusion", "debug", sys.argv[2])
+for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+    logging.log(level, "said")
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.critical("stopped", exc_info=True)
+tell_refusal("refused")
+"""
+
+
+def journaled(where, style):
+    """What a process wrote whose stderr goes there."""
+    run = [sys.executable, "-c", JOURNALED, where, style]
+    return subprocess.run(run, stderr=subprocess.PIPE, text=True, timeout=20, check=True).stderr.splitlines()
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_lines_for_the_journal_begin_with_their_priority(style):
+    said = [line for line in journaled("journal", style) if "said" in line or "refused" in line]
+    assert [line[:3] for line in said] == ["<7>", "<6>", "<4>", "<3>", "<3>"]
+
+
+def test_a_json_line_for_the_journal_is_json_after_its_priority():
+    assert json.loads(journaled("journal", "json")[0][3:])["message"] == "said"
+
+
+def test_every_line_of_a_traceback_has_its_priority():
+    lines = journaled("journal", "text")
+    traceback = lines[next(i for i, line in enumerate(lines) if "stopped" in line) : -1]
+    assert len(traceback) > 2
+    assert {line[:3] for line in traceback} == {"<2>"}
+
+
+def test_lines_that_go_elsewhere_have_no_priority():
+    assert not any(line.startswith("<") for line in journaled("file", "text"))

@@ -1,8 +1,9 @@
 """Into which clip a trigger goes. Times are small numbers; pre and post are 10, max_length is 60."""
 
+import msgspec
 import pytest
 
-from visualpath.clip.order import ClipOrder, place, span_of
+from visualpath.clip.order import MAX_TRIGGERS, ClipOrder, place, span_of
 from visualpath_protocol.messages import COUNT_MAX, FrameHeader, Trig, make_trig_id
 
 
@@ -49,6 +50,11 @@ def test_a_shared_clip_is_asked_for_over_both_spans():
 
 def test_an_earlier_span_moves_the_beginning():
     assert clip(trig(100), trig(95, 101)).asked == (85, 111)
+
+
+def test_a_clip_that_has_very_many_triggers_takes_no_further_one():
+    full = msgspec.structs.replace(clip(trig(100)), triggers=(trig(100),) * MAX_TRIGGERS)
+    assert put(trig(105), [full]).clip_id == trig(105).trig_id
 
 
 @pytest.mark.parametrize(("end", "shared"), [(140, True), (141, False)])

@@ -178,10 +178,9 @@ def test_each_message_of_a_socket_reaches_its_handler_with_all_parts(loop, pipe)
     assert seen == [[b"a", b"b"], [b"c"]]
 
 
-def test_a_flood_on_one_socket_lets_the_clock_have_its_turn(loop, pipe, monkeypatch):
-    monkeypatch.setattr(poll, "MAX_PARTS_PER_PASS", 10)
+def test_a_flood_on_one_socket_lets_the_clock_have_its_turn(loop, pipe):
     seen, at_ticks = [], []
-    loop.watch(pipe[0], seen.append)
+    loop.watch(pipe[0], seen.append, at_once=10)
     loop.on_tick(lambda _: (at_ticks.append(len(seen)), len(seen) == 25 and loop.stop()))
     for _ in range(25):
         pipe[1].send(b"x")
@@ -311,3 +310,16 @@ def test_sigterm_ends_a_waiting_loop_in_whatever_thread_it_runs(where):
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=PATIENCE_S)[0] == "ended in order\n"
     assert process.returncode == 0
+
+
+def test_a_rest_lasts_as_long_as_it_is_told(loop):
+    before = mono_ns()
+    loop.rest(50 * MS)
+    assert mono_ns() - before >= 50 * MS
+
+
+def test_a_signal_to_stop_ends_a_rest(loop):
+    os.write(loop.wake_fd, bytes([signal.SIGTERM]))
+    before = mono_ns()
+    loop.rest(3600 * 1000 * MS)
+    assert mono_ns() - before < PATIENCE_S * 1000 * MS

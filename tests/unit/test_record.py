@@ -26,6 +26,7 @@ from visualpath.process.record import (
     trig_body,
 )
 from visualpath.runtime.config import FusionConfig, load_config
+from visualpath.runtime.redaction import Redaction, variables
 from visualpath_protocol.codec import encode
 from visualpath_protocol.messages import Obs, Ping, Skip, StreamState, Trig, make_trig_id
 
@@ -98,9 +99,22 @@ def test_a_section_of_a_later_version_is_refused_with_that_version(scene):
         later.fusion_config()
 
 
+def test_a_secret_of_the_section_is_in_the_head_by_its_variables_name_and_comes_from_the_environment(monkeypatch):
+    secret = FusionConfig(plugin="mine", config={"token": "hunter22", "limits": ["0.75"]})
+    head = Head(
+        visualpath="0", run="1", mono_ns=0, wall_ns=0, streams={},
+        fusion=builtins_of(secret, Redaction(variables({"TOKEN": "hunter22", "LIMIT": "0.75"}))),
+    )  # fmt: skip
+    assert head.fusion["config"] == {"token": "${TOKEN}", "limits": ["0.75"]}
+    with pytest.raises(RecordError, match="environment variable TOKEN"):
+        head.fusion_config()
+    monkeypatch.setenv("TOKEN", "hunter22")
+    assert head.fusion_config() == secret
+
+
 def test_values_that_no_yaml_has_are_refused_in_the_head():
     with pytest.raises(TypeError):
-        builtins_of(FusionConfig(config={"x": object()}))
+        builtins_of(FusionConfig(config={"x": object()}), Redaction({}))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """One clip from a real ring into a real file: whole with its sidecar, or not at all."""
 
+import errno
 import hashlib
 import json
+import os
 import resource
 import shutil
 from contextlib import contextmanager
@@ -12,12 +14,12 @@ import numpy as np
 import pytest
 
 from visualbase import jpeg
-from visualbase.errors import NoSpace
+from visualbase.errors import MuxError
 from visualbase.ring import RingReader, RingWriter
 from visualpath.clip.files import ClipFolder
 from visualpath.clip.journal import Salvage
 from visualpath.clip.order import ClipOrder
-from visualpath.clip.recording import ClipFailed, Recording
+from visualpath.clip.recording import ClipFailed, DiskRefuses, Recording, refusal
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.messages import FrameHeader, Trig, make_trig_id
 from visualpath_protocol.sockets import TRIGGERS
@@ -310,16 +312,34 @@ def full(bench):
 def test_a_full_disk_is_told_from_other_failures(bench):
     full(bench)
     recording = bench.fed()
-    with pytest.raises(NoSpace, match="No space"):
+    with pytest.raises(DiskRefuses, match="No space"):
         recording.save()
 
 
 def test_a_full_disk_leaves_nothing_behind(bench):
     full(bench)
     recording = bench.fed()
-    with pytest.raises(NoSpace):
+    with pytest.raises(DiskRefuses):
         recording.save()
     assert bench.files() == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_what_a_disk_may_get_over_is_no_failure_of_the_clip(number):
+    assert isinstance(refusal(OSError(number, os.strerror(number))), DiskRefuses)
+
+
+def test_what_the_writer_of_the_file_was_refused_counts_as_if_it_were_ours():
+    error = MuxError("a.mp4: Read-only file system")
+    error.__cause__ = OSError(errno.EROFS, "Read-only file system")
+    assert refusal(error).why == "the disk is read-only"
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EMFILE, errno.ENFILE])
+def test_what_the_system_lacks_for_a_moment_is_no_failure_of_the_clip(number):
+    error = MuxError("a.mp4")
+    error.__cause__ = av.error.FFmpegError(number, os.strerror(number))
+    assert isinstance(refusal(error), DiskRefuses)
 
 
 @contextmanager

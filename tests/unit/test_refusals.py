@@ -32,6 +32,12 @@ def test_a_report_is_one_line_for_each_reason_with_number_and_last_detail(refusa
     assert caplog.messages == ["refused.obs x 2, last: last", "refused.control x 1, last: only"]
 
 
+def test_a_report_is_no_longer_than_a_line_whatever_a_peer_has_said(refusals, caplog):
+    refusals.add("a", "x" * 1_000_000)
+    refusals.report(0)
+    assert len(caplog.messages[0]) < 600
+
+
 def test_a_refusal_is_a_warning(refusals, caplog):
     refusals.add("a", "b")
     refusals.report(0)

@@ -5,7 +5,9 @@ from datetime import datetime
 import pytest
 from click.testing import CliRunner
 
-from visualpath.ctl.commands import restart
+from visualpath.ctl import console
+from visualpath.ctl.commands import up
+from visualpath.ctl.ends import recent_ends
 from visualpath.ctl.main import main
 
 LOADING, READY = {"extractor": {"state": "starting"}}, {"extractor": {"state": "ready"}}
@@ -18,8 +20,11 @@ class Supervisor:
     def __init__(self, config):
         self.folder = config.path.parent
 
-    def restart(self, daemon):
+    def restart(self, daemons):
         pass
+
+    def ends(self, since=None):
+        return recent_ends(self.folder, since)
 
     def log_lines(self, daemon, count):
         return [f"ERROR {daemon}: no such model"]
@@ -46,9 +51,9 @@ def restarted(write_config, monkeypatch):
                 return dict.fromkeys(daemons)
             return dict.fromkeys(daemons, answer)
 
-        monkeypatch.setattr(restart, "LocalSupervisor", Supervisor)
-        monkeypatch.setattr(restart, "collect", collect)
-        monkeypatch.setattr(restart, "POLL_S", 0.0)
+        monkeypatch.setattr(console, "supervisor_of", Supervisor)
+        monkeypatch.setattr(up, "collect", collect)
+        monkeypatch.setattr(up, "POLL_S", 0.0)
         return CliRunner().invoke(main, ["--config", str(path), "restart", "extractor-face"])
 
     return run
@@ -72,12 +77,12 @@ def test_ends_before_the_restart_are_not_held_against_it(restarted):
 
 
 def test_a_model_that_takes_long_to_load_is_no_failure(restarted, monkeypatch):
-    monkeypatch.setattr(restart, "READY_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(up, "READY_TIMEOUT_S", 0.0)
     result = restarted(LOADING)
     assert (result.exit_code, "extractor-face still loads" in result.output) == (0, True)
 
 
 def test_a_daemon_that_never_answers_is_refused(restarted, monkeypatch):
-    monkeypatch.setattr(restart, "READY_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(up, "READY_TIMEOUT_S", 0.0)
     result = restarted(None)
     assert (result.exit_code, "extractor-face did not answer" in result.output) == (1, True)

@@ -12,7 +12,7 @@ CLIPS = [SavedClip(f"clip{n}", f"{n}.mp4", 100, n) for n in range(1, 6)]
 def deleted(*, quota=0, min_free=0, retention=0, total=100_000, free=50_000, needed=0, now=10):
     config = ClipConfig(quota_bytes=quota, min_free_bytes=min_free, retention_ns=retention)
     found = victims(CLIPS, config, Disk(total, free), 500, needed, now)
-    return [(clip.saved_wall_ns, reason) for clip, reason in found]
+    return [(clip.saved_ns, reason) for clip, reason in found]
 
 
 def test_without_bounds_all_stay():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from visualpath_protocol.errors import AddressInUse, EndpointError
-from visualpath_protocol.security import FolderClaim, check_bindable
+from visualpath_protocol.security import FolderClaim, check_address
 
 
 @pytest.fixture
@@ -37,6 +37,27 @@ def mode_of(path):
 
 def test_a_claimed_folder_is_for_us_and_our_group(claim, folder):
     assert mode_of(folder) == 0o2750
+
+
+def test_a_folder_that_strangers_may_enter_is_closed_to_them(folder):
+    folder.mkdir(parents=True)
+    folder.chmod(0o2777)
+    FolderClaim(folder).release()
+    assert mode_of(folder) == 0o2750
+
+
+def test_a_folder_that_systemd_made_stays_as_it_is(folder):
+    folder.mkdir(parents=True)
+    folder.chmod(0o750)
+    FolderClaim(folder).release()
+    assert mode_of(folder) == 0o750
+
+
+def test_a_link_in_the_place_of_the_folder_is_refused(folder, tmp_path):
+    folder.parent.mkdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(EndpointError, match="is no folder"):
+        FolderClaim(folder)
 
 
 def test_the_run_dir_is_made_closed_to_strangers(claim, folder):
@@ -139,14 +160,14 @@ def test_a_run_dir_that_is_a_file_is_refused(folder):
 
 @pytest.mark.parametrize("address", ["ipc:///run/vp/clip/trig", "inproc://stop"])
 def test_local_addresses_may_be_bound(address):
-    check_bindable(address)
+    check_address(address)
 
 
 @pytest.mark.parametrize("address", ["tcp://*:7001", "tcp://0.0.0.0:7001", "tcp://10.0.0.5:7001", "tcp://[::]:7001"])
 @pytest.mark.parametrize("allowed", [False, True])
 def test_tcp_beyond_loopback_is_refused_even_where_loopback_is_allowed(address, allowed):
     with pytest.raises(EndpointError, match="needs CURVE keys"):
-        check_bindable(address, allow_plain_loopback=allowed)
+        check_address(address, allow_plain_loopback=allowed)
 
 
 LOOPBACK = ["tcp://127.0.0.1:7001", "tcp://localhost:7001", "tcp://[::1]:7001"]
@@ -155,8 +176,8 @@ LOOPBACK = ["tcp://127.0.0.1:7001", "tcp://localhost:7001", "tcp://[::1]:7001"]
 @pytest.mark.parametrize("address", LOOPBACK)
 def test_tcp_on_loopback_must_be_asked_for(address):
     with pytest.raises(EndpointError, match="allow_plain_loopback"):
-        check_bindable(address)
-    check_bindable(address, allow_plain_loopback=True)
+        check_address(address)
+    check_address(address, allow_plain_loopback=True)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +195,7 @@ def test_tcp_on_loopback_must_be_asked_for(address):
 )
 def test_other_addresses_are_refused(address):
     with pytest.raises(EndpointError):
-        check_bindable(address, allow_plain_loopback=True)
+        check_address(address, allow_plain_loopback=True)
 
 
 def test_a_folder_is_claimed_where_setting_the_setgid_bit_is_refused(tmp_path, monkeypatch):

@@ -8,15 +8,20 @@ from visualpath.runtime.summary import summary
 NOON_NS = 1_769_860_980_000_000_000  # 2026-01-31T12:03
 
 
-def line(**shown):
+def line(registered=True, **shown):
     """Of an extractor that has looked at 7 frames."""
     backend = Shown(names=("heavy", "light"), since_wall_ns=NOON_NS, **shown).as_dict(0) if shown else None
-    extractor = {"state": "ready", "obs_per_s": 0.0, "latency_ms": {"p95": None}, "backend": backend}
+    extractor = {"state": "ready", "registered": registered, "obs_per_s": 0.0, "backend": backend}
+    extractor["latency_ms"] = {"p95": None}
     return summary({"extractor": extractor, "counters": {"sent.obs": 7}})
 
 
 def test_of_an_extractor_without_a_choice_nothing_is_said():
     assert line() == "ready, 7 observed, 0 skipped"
+
+
+def test_of_an_extractor_that_fusion_has_not_accepted_that_is_said():
+    assert line(registered=False) == "ready (not accepted by fusion), 7 observed, 0 skipped"
 
 
 @pytest.mark.parametrize(

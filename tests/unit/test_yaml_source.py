@@ -140,3 +140,22 @@ def test_nesting_without_end_is_refused(read):
 def test_garbage_is_read_or_refused_by_a_config_error_and_nothing_else(read, data):
     with contextlib.suppress(ConfigError):
         assert isinstance(read(data).data, dict)
+
+
+def test_aliases_within_aliases_that_stand_for_too_much_are_refused(read):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    assert "values: an alias within an alias?" in refused(read, "\n".join(lines))
+
+
+def test_a_file_that_is_too_large_to_be_a_configuration_is_refused(read):
+    assert "that is no configuration" in refused(read, b"#" * (1 << 21))
+
+
+def test_an_error_is_short_whatever_stands_in_the_file(read):
+    assert len(refused(read, "a: 1\n" + "b" * 100_000 + ": 1\n" + "b" * 100_000 + ": 1\n")) < 1000
+
+
+def test_an_error_does_not_show_the_value_of_a_variable(read):
+    source = read("a: '${PASSWORD}'", {"PASSWORD": "hunter22"})
+    assert "hunter22" not in str(source.error(("a",), "nothing reads 'hunter22'"))

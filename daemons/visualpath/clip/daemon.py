@@ -6,9 +6,11 @@ What becomes of the clip is a state in the ledger and an event on the tap, never
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from typing import Any
 
+from visualpath.clip.adoption import Adoption
 from visualpath.clip.files import ClipFolder
 from visualpath.clip.h264 import H264Maker
 from visualpath.clip.housekeeping import Housekeeper
@@ -26,7 +28,7 @@ from visualpath.runtime.service import Service
 from visualpath_protocol.clock import NS_PER_MS, NS_PER_S, mono_ns
 from visualpath_protocol.codec import Codec
 from visualpath_protocol.endpoints import CLIP, frame_daemon
-from visualpath_protocol.messages import Ack, FrameHeader, StreamState, Trig
+from visualpath_protocol.messages import COUNT_MAX, Ack, FrameHeader, StreamState, Trig
 from visualpath_protocol.sockets import HEADERS, TRIGGERS, topic
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 DEFAULT_LIMIT = 100
 """How many clips are listed unless told."""
 MAX_LIMIT = 10_000
+MAX_OUTCOMES = 20
 TIDY_EVERY_NS = 5 * NS_PER_S
 H264_EVERY_NS = 100 * NS_PER_MS
 
@@ -46,7 +49,7 @@ class ClipDaemon:
         config = service.config
         self._folder = ClipFolder(config.clips_dir)
         try:
-            self._ledger = Ledger(config.state_dir / CLIP / "ledger.db")
+            self._ledger = Ledger(config.state_dir / CLIP / "ledger.db", service.counters)
             config.clips_dir.mkdir(parents=True, exist_ok=True)
         except (OSError, LedgerError) as error:
             raise StorageError(f"cannot use {config.state_dir} and {config.clips_dir}: {error}") from error
@@ -61,10 +64,14 @@ class ClipDaemon:
             self._streams, config.clip, self._folder, self._ledger, self._outcomes, self._worker
         )  # fmt: skip
         self._h264 = H264Maker(self._folder, self._ledger, self._outcomes, self._worker)
+        self._adoption = Adoption(
+            config.clips_dir, self._ledger, self._outcomes, self._worker, self._maker.orders
+        )  # fmt: skip
         self._housekeeper = Housekeeper(config.clip, self._folder, self._ledger, self._outcomes, self._worker)
         self._maker.on_saved = self._on_saved
         self._maker.on_no_space = self._tidy
         self._maker.on_failed = self._on_failed
+        self._heard_ns = dict.fromkeys(config.streams, mono_ns())
         self._received_ns: dict[str, int] = {}
         """When this process took the first TRIG of each clip in the making, by the clip's id (monotonic)."""
         self._connect()
@@ -76,24 +83,29 @@ class ClipDaemon:
         self._triggers = service.bind(TRIGGERS)
         service.status = self._status
         service.command("clips", self._list_clips)
+        service.command("outcomes", self._list_outcomes)
         service.loop.watch(self._triggers, self._on_trigger)
         for stream in self._streams:
             socket = service.connect(HEADERS, frame_daemon(stream))
             for kind in "hs":
                 socket.subscribe(topic(stream, kind))
             service.loop.watch(socket, self._on_frame)
+        service.loop.every(NS_PER_S, lambda _now: self._adoption.look())
         service.loop.every(TIDY_EVERY_NS, lambda _now: self._tidy())
         service.loop.every(H264_EVERY_NS, self._h264.tick)
         service.loop.on_tick(self._maker.tick, self._maker.next_deadline)
 
     def run(self) -> None:
         """Take up what a crash interrupted, then work until stopped."""
-        unfinished = self._ledger.unfinished()
+        try:
+            unfinished = self._ledger.unfinished()
+            self._housekeeper.finish_deletions()
+        except LedgerError as error:
+            raise StorageError(f"the ledger cannot be read: {error}") from error
         self._service.counters["swept"] += self._folder.sweep(order.clip_id for order in unfinished)
         for order in unfinished:
             log.info("taking up again: %s", order)
             self._maker.take_up(order)
-        self._housekeeper.finish_deletions()
         self._service.ready()
         self._service.loop.run()
 
@@ -154,7 +166,8 @@ class ClipDaemon:
             return
         if isinstance(message, FrameHeader):
             self._service.counters["frames"] += 1
-            self._maker.frame(message, mono_ns())
+            now = self._heard_ns[message.stream] = mono_ns()
+            self._maker.frame(message, now)
         else:
             self._maker.state(message)
 
@@ -180,29 +193,56 @@ class ClipDaemon:
             self._service.refusals.add("failed.disk", error)
 
     def _list_clips(self, args: dict[str, Any]) -> dict[str, Any]:
-        limit, wanted = args.get("limit", DEFAULT_LIMIT), args.get("id", "")
+        limit, wanted, brief = args.get("limit", DEFAULT_LIMIT), args.get("id", ""), args.get("brief", False)
         if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
             raise CommandError("malformed", f"limit {limit!r} is no number from 1 to {MAX_LIMIT}")
         if not isinstance(wanted, str):
             raise CommandError("malformed", f"id {wanted!r} is no text")
+        if not isinstance(brief, bool):
+            raise CommandError("malformed", f"brief {brief!r} is neither true nor false")
         try:
             clips = self._ledger.clips(limit, wanted)
-            triggers = [] if args.get("brief") else self._ledger.triggers(limit)
+            triggers = [] if brief else self._ledger.triggers(limit)
         except LedgerError as error:
             raise CommandError("ledger", f"the ledger cannot be read: {error}") from error
-        if args.get("brief"):
+        if brief:
             clips = [{**clip, "sidecar": {}} for clip in clips]
         return {"dir": str(self._folder.path), "triggers": triggers, "clips": clips}
 
+    def _list_outcomes(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Args: `after`, the number of the last outcome that is known; without it nothing is listed."""
+        after = args.get("after", COUNT_MAX)
+        if type(after) is not int or not 0 <= after <= COUNT_MAX:
+            raise CommandError("malformed", f"after {after!r} is no number of an outcome")
+        try:
+            last = self._ledger.last_outcome()
+            outcomes = self._ledger.outcomes_after(after, MAX_OUTCOMES)
+        except LedgerError as error:
+            raise CommandError("ledger", f"the ledger cannot be read: {error}") from error
+        return {"dir": str(self._folder.path), "last": last, "outcomes": outcomes}
+
     def _status(self) -> dict[str, Any]:
+        now, disk = mono_ns(), self._disk()
         return {
             "unfinished": self._maker.unfinished,
             "waiting": self._maker.waiting,
             "streams": {
-                name: {"recording": len(stream.recordings), "damaged_records": stream.damaged_records}
+                name: {
+                    "recording": len(stream.recordings),
+                    "damaged_records": stream.damaged_records,
+                    "silent_ns": now - self._heard_ns[name],
+                }
                 for name, stream in self._streams.items()
             },
+            "disk": {"total_bytes": disk.total, "free_bytes": disk.free} if disk is not None else None,
         }
+
+    def _disk(self) -> shutil._ntuple_diskusage | None:
+        try:
+            return shutil.disk_usage(self._folder.path)
+        except OSError as error:
+            self._service.refusals.add("failed.disk", error)
+            return None
 
 
 def _nothing() -> None:

@@ -14,10 +14,11 @@ from visualpath.clip.outcomes import Outcomes
 from visualpath.clip.room import Disk, Reason, victims
 from visualpath.clip.worker import Worker
 from visualpath.runtime.config import ClipConfig
-from visualpath_protocol.clock import mono_ns, wall_ns
+from visualpath_protocol.clock import NS_PER_S, mono_ns
 
 AT_ONCE = 100
 """Clips deleted in one go; the next follows."""
+KEEP_TIME_NS = 600 * NS_PER_S
 
 
 class Housekeeper:
@@ -32,7 +33,7 @@ class Housekeeper:
         self._outcomes = outcomes
         self._worker = worker
         self._deleting = False
-        self._started_wall_ns = wall_ns() - mono_ns()
+        self._keep_time_ns = mono_ns() + KEEP_TIME_NS
 
     def finish_deletions(self) -> None:
         """Go on with what a crash interrupted."""
@@ -46,39 +47,52 @@ class Housekeeper:
             OSError: the disk does not say how full it is.
         """
         bounds = self._config.quota_bytes, self._config.min_free_bytes, self._config.retention_ns
-        if self._deleting or not any(bounds):
+        if self._deleting or self._outcomes.is_behind or not any(bounds):
             return
         total, _, free = shutil.disk_usage(self._folder.path)
         with suppress(LedgerError):  # counted by whoever writes to it; the files must go all the more
-            now_wall_ns = self._wall_ns()
-            expired = self._ledger.saved_before(now_wall_ns - self._config.retention_ns, AT_ONCE)
+            now_ns = self._ledger.now_ns()
+            expired = self._ledger.saved_before(now_ns - self._config.retention_ns, AT_ONCE)
             clips = [*(expired if self._config.retention_ns else []), *self._ledger.oldest_saved(AT_ONCE)]
             oldest = {clip.clip_id: clip for clip in clips if clip.clip_id != h264.clip_id}.values()
             saved_bytes = self._ledger.saved_bytes()
-            found = victims(oldest, self._config, Disk(total, free), saved_bytes, maker.needed_bytes(), now_wall_ns)
+            found = victims(oldest, self._config, Disk(total, free), saved_bytes, maker.needed_bytes(), now_ns)
             if found:
                 self._delete(found)
+            self._keep_time()
 
-    def _wall_ns(self) -> int:
-        """UTC, but not beyond what has passed since the start: a clock set forward makes no clip old."""
-        return min(wall_ns(), self._started_wall_ns + mono_ns())
+    def _keep_time(self) -> None:
+        """Have the ledger remember how long it has run, now and then: what a crash forgets only makes clips younger."""
+        now = mono_ns()
+        if now >= self._keep_time_ns:
+            self._keep_time_ns = now + KEEP_TIME_NS
+            self._ledger.keep_time()
 
     def _delete(self, found: list[tuple[SavedClip, Reason]]) -> None:
         self._deleting = True
         for clip, why in found:
             self._outcomes.deleting(clip.clip_id, why)
-        self._worker.submit(partial(self._delete_files, found), self._deleted)
+        self._worker.submit(partial(self._delete_files, found), partial(self._deleted, found))
 
-    def _delete_files(self, found: list[tuple[SavedClip, Reason]]) -> list[tuple[SavedClip, Reason]]:
-        """In the worker: returns the clips that are gone."""
+    def _delete_files(self, found: list[tuple[SavedClip, Reason]]) -> dict[str, OSError]:
+        """In the worker: returns why a clip cannot be deleted, by its id."""
+        refused: dict[str, OSError] = {}
         for clip, _ in found:
             path = self._folder.path / clip.path
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                refused[clip.clip_id] = error
+                continue
             delete(files_of(path))
             with suppress(OSError):  # until it is empty
                 path.parent.rmdir()
-        return [each for each in found if not (self._folder.path / each[0].path).exists()]
+        return refused
 
-    def _deleted(self, found: list[tuple[SavedClip, Reason]]) -> None:
+    def _deleted(self, found: list[tuple[SavedClip, Reason]], refused: dict[str, OSError]) -> None:
         self._deleting = False
         for clip, why in found:
-            self._outcomes.deleted(clip.clip_id, clip.path, why)
+            if clip.clip_id in refused:
+                self._outcomes.not_deleted(clip.clip_id, refused[clip.clip_id])
+            else:
+                self._outcomes.deleted(clip.clip_id, clip.path, why)

@@ -3,41 +3,51 @@
 A trigger's row and what it asks of which clip are committed in one transaction, before its ACK. A clip is
 `recording` until it is `saved` or `failed`; rows that a crash left `recording` are taken up again. A saved clip
 whose files are or were deleted is `deleting` or `deleted`, and its row stays.
+
+A clip's age is the time that the clip daemon has run since it was saved: the system's clock may be years off, and a
+machine without a clock of its own begins each day in 1970.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
+from collections import Counter
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from visualpath.clip.order import ClipOrder, root_of
-from visualpath.runtime.database import open_database
-from visualpath_protocol.clock import wall_ns
+from visualpath.runtime.database import Database, is_damage
+from visualpath_protocol.clock import mono_ns, wall_ns
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.errors import ProtocolError
 from visualpath_protocol.messages import Trig
 from visualpath_protocol.sockets import TRIGGERS
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS clips (
     clip_id TEXT PRIMARY KEY, stream TEXT NOT NULL, epoch INTEGER NOT NULL, label TEXT NOT NULL,
     start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'recording',
     path TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT '', sidecar TEXT NOT NULL DEFAULT '{{}}',
-    size_bytes INTEGER NOT NULL DEFAULT 0, saved_wall_ns INTEGER NOT NULL DEFAULT 0,
+    size_bytes INTEGER NOT NULL DEFAULT 0, saved_ns INTEGER NOT NULL DEFAULT 0,
     h264 TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS clips_by_state ON clips (state, size_bytes);
-CREATE INDEX IF NOT EXISTS clips_by_age ON clips (state, saved_wall_ns);
+CREATE INDEX IF NOT EXISTS clips_by_age ON clips (state, saved_ns);
 CREATE INDEX IF NOT EXISTS clips_by_h264 ON clips (h264);
 CREATE TABLE IF NOT EXISTS triggers (
     trig_id TEXT NOT NULL, revision INTEGER NOT NULL, clip_id TEXT NOT NULL, body BLOB NOT NULL,
     received_wall_ns INTEGER NOT NULL, PRIMARY KEY (trig_id, revision));
 CREATE INDEX IF NOT EXISTS triggers_by_clip ON triggers (clip_id);
+CREATE TABLE IF NOT EXISTS outcomes (seq INTEGER PRIMARY KEY, clip_id TEXT NOT NULL, state TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS clock (one INTEGER PRIMARY KEY, ran_ns INTEGER NOT NULL);
 PRAGMA user_version = {SCHEMA_VERSION};
 """
+
+log = logging.getLogger(__name__)
 
 LedgerError = sqlite3.Error
 """What the methods raise when the disk says no."""
@@ -48,49 +58,85 @@ CLIP_COLUMNS = ("clip_id", "stream", "epoch", "label", "state", "path", "why", "
 
 @dataclass(frozen=True)
 class SavedClip:
-    """A clip on disk: its path below the clips folder, its bytes, sidecar and poster included."""
+    """A clip on disk: its path below the clips folder, its bytes, sidecar and poster included, and its `now_ns`."""
 
     clip_id: str
     path: str
     size_bytes: int
-    saved_wall_ns: int
+    saved_ns: int
 
 
 class Ledger:
     """The clip daemon's memory.
 
+    Args:
+        path: the database.
+        counters: see `Database`.
+
+    Attributes:
+        is_new: whether it was empty when it was opened.
+
     Raises:
         LedgerError: it cannot be opened, or another version has made it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._database = open_database(path, "")
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        made = self._database.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
-        if made and version != SCHEMA_VERSION:
-            self._database.close()
-            raise LedgerError(f"{path} was made by another version of visualpath: move it away; the clips stay")
-        self._database.executescript(SCHEMA)
+    def __init__(self, path: Path, counters: Counter[str] | None = None) -> None:
+        _migrate(path)
+        self._database = Database(path, SCHEMA, counters)
+        rows = self._database.execute("SELECT ran_ns FROM clock")
+        self.is_new = not rows
+        self._began_ns = mono_ns() - (rows[0][0] if rows else 0)
         self._codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
+
+    @property
+    def replaced(self) -> int:
+        """How often the file was damaged, and what could be read of it saved over into a fresh one."""
+        return self._database.replaced
+
+    def now_ns(self) -> int:
+        """How long the clip daemon has run since the ledger was made, over all its restarts."""
+        return mono_ns() - self._began_ns
+
+    def keep_time(self) -> None:
+        """Remember `now_ns` for the next run."""
+        with self._database:
+            self._keep_time(self.now_ns())
+
+    def _keep_time(self, now_ns: int) -> None:
+        self._database.execute("INSERT OR REPLACE INTO clock VALUES (1, ?)", (now_ns,))
 
     def knows(self, trig_id: str, revision: int) -> bool:
         """Whether this revision of this trigger was committed before."""
         query = "SELECT 1 FROM triggers WHERE trig_id = ? AND revision = ?"
-        return self._database.execute(query, (trig_id, revision)).fetchone() is not None
+        return bool(self._database.execute(query, (trig_id, revision)))
 
     def clip_of(self, trig_id: str) -> ClipOrder | None:
         """The clip of a trigger's newest revision."""
         query = f"""SELECT {ORDER_COLUMNS} FROM clips WHERE clip_id =
             (SELECT clip_id FROM triggers WHERE trig_id = ? ORDER BY revision DESC LIMIT 1)"""  # noqa: S608
-        row = self._database.execute(query, (trig_id,)).fetchone()
-        return None if row is None else self._order(row)
+        rows = self._database.execute(query, (trig_id,))
+        return self._order(rows[0]) if rows else None
 
     def accept(self, trig: Trig, order: ClipOrder) -> bool:
         """Commit a trigger, and the clip it belongs to as that is asked for with it; True if it is the clip's first."""
         with self._database:
-            row = trig.trig_id, trig.revision, order.clip_id, encode(trig), wall_ns()
-            self._database.execute("INSERT INTO triggers VALUES (?, ?, ?, ?, ?)", row)
+            self._enter("INSERT", trig, order)
             return self._ask(order)
+
+    def restore(self, order: ClipOrder) -> None:
+        """A clip and its triggers that a damaged ledger may have lost; what it has stays as it is."""
+        with self._database:
+            self._ask(order)
+            for trig in order.triggers:
+                self._enter("INSERT OR IGNORE", trig, order)
+
+    def has_clip(self, clip_id: str) -> bool:
+        """Whether it was asked for, whatever became of it."""
+        return bool(self._database.execute("SELECT 1 FROM clips WHERE clip_id = ?", (clip_id,)))
+
+    def _enter(self, how: str, trig: Trig, order: ClipOrder) -> None:
+        row = trig.trig_id, trig.revision, order.clip_id, encode(trig), wall_ns()
+        self._database.execute(f"{how} INTO triggers VALUES (?, ?, ?, ?, ?)", row)
 
     def ask(self, rest: ClipOrder) -> bool:
         """A clip had to end early: `rest` follows it; False if that is known."""
@@ -102,9 +148,9 @@ class Ledger:
         query = "UPDATE clips SET start_ns = ?, end_ns = ? WHERE clip_id = ? AND state = 'recording'"
         self._database.execute(query, (*order.asked, order.clip_id))
         query = """INSERT OR IGNORE INTO clips (clip_id, stream, epoch, label, start_ns, end_ns)
-            VALUES (?, ?, ?, ?, ?, ?)"""
+            VALUES (?, ?, ?, ?, ?, ?) RETURNING clip_id"""
         row = order.clip_id, order.stream, order.epoch, order.label, *order.asked
-        return self._database.execute(query, row).rowcount == 1
+        return bool(self._database.execute(query, row))
 
     def waiting(self, clip_id: str, why: str) -> None:
         """The clip cannot be made at present."""
@@ -115,15 +161,35 @@ class Ledger:
     def saved(self, clip_id: str, path: str, sidecar: dict[str, Any], size_bytes: int, h264: str) -> None:
         """The clip lies on disk under `path`; `h264`: `wanted`, `done`, `failed: why`, or nothing if not wanted."""
         with self._database:
-            self._database.execute(
-                "UPDATE clips SET state = 'saved', path = ?, why = '', sidecar = ?, size_bytes = ?, h264 = ?,"
-                " saved_wall_ns = CASE saved_wall_ns WHEN 0 THEN ? ELSE saved_wall_ns END WHERE clip_id = ?",
-                (path, json.dumps(sidecar), size_bytes, h264, wall_ns(), clip_id),
-            )
+            self._note_outcome(clip_id, "saved")
+            self._save(clip_id, path, sidecar, size_bytes, h264)
+
+    def found(self, order: ClipOrder, path: str, sidecar: dict[str, Any], size_bytes: int, h264: str) -> None:
+        """As `restore` and `saved`, for a clip that was saved long ago: it is no outcome that anybody waits for."""
+        self.restore(order)
+        with self._database:
+            self._save(order.clip_id, path, sidecar, size_bytes, h264)
+
+    def _save(self, clip_id: str, path: str, sidecar: dict[str, Any], size_bytes: int, h264: str) -> None:
+        now_ns = self.now_ns()
+        self._keep_time(now_ns)
+        self._database.execute(
+            "UPDATE clips SET state = 'saved', path = ?, why = '', sidecar = ?, size_bytes = ?, h264 = ?,"
+            " saved_ns = CASE saved_ns WHEN 0 THEN ? ELSE saved_ns END WHERE clip_id = ?",
+            (path, json.dumps(sidecar), size_bytes, h264, now_ns, clip_id),
+        )
 
     def failed(self, clip_id: str, why: str) -> None:
         """There will be no clip."""
-        self._end(clip_id, "failed", why)
+        with self._database:
+            self._note_outcome(clip_id, "failed")
+            self._end(clip_id, "failed", why)
+
+    def _note_outcome(self, clip_id: str, state: str) -> None:
+        """The first outcome of a clip has a number above all before it: the time, so that a fresh ledger goes on."""
+        query = """INSERT INTO outcomes SELECT max(?, 1 + (SELECT coalesce(max(seq), 0) FROM outcomes)), clip_id, ?
+            FROM clips WHERE clip_id = ? AND state = 'recording'"""
+        self._database.execute(query, (wall_ns(), state, clip_id))
 
     def deleting(self, clip_id: str, why: str) -> None:
         """The clip's files are about to be deleted."""
@@ -132,6 +198,12 @@ class Ledger:
     def deleted(self, clip_id: str, why: str) -> None:
         """The clip's files are gone."""
         self._end(clip_id, "deleted", why)
+
+    def kept(self, clip_id: str) -> None:
+        """The clip's files could not be deleted."""
+        with self._database:
+            query = "UPDATE clips SET state = 'saved', why = '' WHERE clip_id = ? AND state = 'deleting'"
+            self._database.execute(query, (clip_id,))
 
     def h264_failed(self, clip_id: str, why: str) -> None:
         """The clip stays what it is."""
@@ -147,7 +219,7 @@ class Ledger:
     def unfinished(self) -> list[ClipOrder]:
         """The clips that a crash interrupted, in the order they began; rows that cannot be read fail."""
         query = f"SELECT {ORDER_COLUMNS} FROM clips WHERE state = 'recording' ORDER BY rowid"  # noqa: S608
-        orders = (self._order(row) for row in self._database.execute(query).fetchall())
+        orders = (self._order(row) for row in self._database.execute(query))
         return [order for order in orders if order is not None]
 
     def next_for_h264(self) -> SavedClip | None:
@@ -158,29 +230,40 @@ class Ledger:
         """The clips on disk, in the order they were asked for."""
         return self._saved("state = 'saved'", limit)
 
-    def saved_before(self, wall_ns: int, limit: int) -> list[SavedClip]:
-        """The clips on disk that are older than that, whatever a clock that stood wrong has written into others."""
-        query = """SELECT clip_id, path, size_bytes, saved_wall_ns FROM clips
-            WHERE state = 'saved' AND saved_wall_ns < ? ORDER BY saved_wall_ns LIMIT ?"""
-        return [SavedClip(*row) for row in self._database.execute(query, (wall_ns, limit))]
+    def saved_before(self, then_ns: int, limit: int) -> list[SavedClip]:
+        """The clips on disk that are older than that."""
+        query = """SELECT clip_id, path, size_bytes, saved_ns FROM clips
+            WHERE state = 'saved' AND saved_ns < ? ORDER BY saved_ns LIMIT ?"""
+        return [SavedClip(*row) for row in self._database.execute(query, (then_ns, limit))]
 
     def interrupted_deletions(self) -> list[tuple[SavedClip, str]]:
         """The clips that were being deleted, and why."""
-        query = "SELECT clip_id, path, size_bytes, saved_wall_ns, why FROM clips WHERE state = 'deleting'"
-        return [(SavedClip(*row[:-1]), row[-1]) for row in self._database.execute(query).fetchall()]
+        query = "SELECT clip_id, path, size_bytes, saved_ns, why FROM clips WHERE state = 'deleting'"
+        return [(SavedClip(*row[:-1]), row[-1]) for row in self._database.execute(query)]
 
     def saved_bytes(self) -> int:
         """All clips on disk together."""
         query = "SELECT coalesce(sum(size_bytes), 0) FROM clips WHERE state = 'saved'"
-        return int(self._database.execute(query).fetchone()[0])
+        return int(self._database.execute(query)[0][0])
 
     def triggers(self, limit: int) -> list[Trig]:
         """The newest triggers, newest revision of each, in the order they came."""
         query = """SELECT body FROM triggers AS this WHERE NOT EXISTS
             (SELECT 1 FROM triggers WHERE trig_id = this.trig_id AND revision > this.revision)
             ORDER BY rowid DESC LIMIT ?"""
-        rows = self._database.execute(query, (limit,)).fetchall()
-        return [self._codec.decode(body) for (body,) in reversed(rows)]
+        rows = self._database.execute(query, (limit,))
+        return [trig for (body,) in reversed(rows) if (trig := self._readable(body)) is not None]
+
+    def last_outcome(self) -> int:
+        """The number of the newest outcome of a clip; 0 if there is none."""
+        return int(self._database.execute("SELECT coalesce(max(seq), 0) FROM outcomes")[0][0])
+
+    def outcomes_after(self, seq: int, limit: int) -> list[dict[str, Any]]:
+        """What became of clips after the outcome `seq`, in the order it did."""
+        query = """SELECT seq, outcomes.state, clip_id, stream, epoch, label, path, why FROM outcomes
+            JOIN clips USING (clip_id) WHERE seq > ? ORDER BY seq LIMIT ?"""
+        names = ("seq", "state", "clip_id", "stream", "epoch", "label", "path", "why")
+        return [dict(zip(names, row, strict=True)) for row in self._database.execute(query, (seq, limit))]
 
     def clips(self, limit: int, wanted: str = "") -> list[dict[str, Any]]:
         """The newest clips, oldest first: CLIP_COLUMNS, `trig_ids`, `asked`, and the sidecar's content.
@@ -194,20 +277,30 @@ class Ledger:
             WHERE substr(clip_id, 1, ?) = ? OR clip_id IN (SELECT clip_id FROM triggers WHERE substr(trig_id, 1, ?) = ?)
             ORDER BY rowid DESC LIMIT ?"""  # noqa: S608
         size = len(wanted)
-        rows = self._database.execute(query, (size, wanted, size, wanted, limit)).fetchall()
+        rows = self._database.execute(query, (size, wanted, size, wanted, limit))
         return [self._clip(row) for row in reversed(rows)]
 
     def close(self) -> None:
         """Give the database back."""
+        with suppress(LedgerError):  # the next run takes the clips for younger
+            self.keep_time()
         self._database.close()
 
     def _clip(self, row: tuple[Any, ...]) -> dict[str, Any]:
         clip = dict(zip(CLIP_COLUMNS, row, strict=False))
         trig_ids = [trig_id for trig_id, _, _ in self._triggers_of(clip["clip_id"])]
-        return {**clip, "trig_ids": trig_ids, "asked": list(row[-2:]), "sidecar": json.loads(clip["sidecar"])}
+        return {**clip, "trig_ids": trig_ids, "asked": list(row[-2:]), "sidecar": _content(clip["sidecar"])}
+
+    def _readable(self, body: bytes) -> Trig | None:
+        """The TRIG of a row that a bad disk may have changed."""
+        try:
+            return self._codec.decode(body)
+        except ProtocolError as error:
+            log.warning("a trigger in the ledger cannot be read: %s", error)
+            return None
 
     def _saved(self, condition: str, limit: int) -> list[SavedClip]:
-        query = f"""SELECT clip_id, path, size_bytes, saved_wall_ns FROM clips
+        query = f"""SELECT clip_id, path, size_bytes, saved_ns FROM clips
             WHERE {condition} ORDER BY rowid LIMIT ?"""  # noqa: S608
         return [SavedClip(*row) for row in self._database.execute(query, (limit,))]
 
@@ -230,4 +323,35 @@ class Ledger:
                 AND CAST(substr(clip_id, :at) AS INTEGER) <= CAST(substr(:own, :at) AS INTEGER))
             GROUP BY trig_id ORDER BY min(rowid)"""
         root = root_of(clip_id)
-        return self._database.execute(query, {"root": root, "own": clip_id, "at": len(root) + 3}).fetchall()
+        return self._database.execute(query, {"root": root, "own": clip_id, "at": len(root) + 3})
+
+
+def _content(sidecar: str) -> Any:
+    try:
+        return json.loads(sidecar)
+    except ValueError:  # the file beside the clip is what counts
+        return {}
+
+
+def _migrate(path: Path) -> None:
+    """Take over the ledger of version 2, whose clips have the time of the system's clock: their age begins anew.
+
+    Raises:
+        LedgerError: it is of another version, or cannot be read.
+    """
+    if not path.exists():
+        return
+    with closing(sqlite3.connect(path, timeout=10.0)) as database, database:
+        try:
+            [(version,)] = database.execute("PRAGMA user_version").fetchall()
+            made = database.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                return
+            raise
+        if made and version == 2:
+            database.execute("ALTER TABLE clips RENAME COLUMN saved_wall_ns TO saved_ns")
+            database.execute("UPDATE clips SET saved_ns = 1 WHERE saved_ns > 0")
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif made and version != SCHEMA_VERSION:
+            raise LedgerError(f"{path} was made by another version of visualpath: move it away; the clips stay")

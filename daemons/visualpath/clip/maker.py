@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from visualbase.errors import MediaError, NoSpace
+from visualbase.errors import MediaError
 from visualpath.clip.files import ClipFolder
 from visualpath.clip.ledger import Ledger, LedgerError
 from visualpath.clip.order import ClipOrder, place, span_of
 from visualpath.clip.outcomes import Outcomes
-from visualpath.clip.recording import ClipFailed, Recording, find_saved
+from visualpath.clip.recording import ClipFailed, DiskRefuses, Recording, find_saved, refusal
 from visualpath.clip.sidecar import Sidecar
 from visualpath.clip.stream import ClipStream
 from visualpath.clip.worker import Worker
@@ -27,17 +27,16 @@ GRACE_NS = 2_000 * NS_PER_MS
 SLACK_BYTES = 64 << 10
 """What a clip needs beside its pictures: index, sidecar, poster, journal."""
 MAX_WAITING = 1000
-NO_SPACE = "no space"
 
 Saved = tuple[Path, Sidecar]
 
 
 @dataclass
 class _Waiting:
-    """A clip that is not recorded now: for want of room on the disk, too many are already, or it is taken up again."""
+    """A clip that is not recorded now: the disk has refused it, too many are already, or it is taken up again."""
 
     order: ClipOrder
-    no_space: bool = False
+    refused: str = ""
     not_before_ns: int = 0
 
 
@@ -77,6 +76,10 @@ class ClipMaker:
         """Those of them that wait for room on the disk, or for others."""
         return len(self._waiting)
 
+    def orders(self) -> list[ClipOrder]:
+        """All clips in the making."""
+        return [*self._open.values(), *self._saving.values()]
+
     @property
     def is_overloaded(self) -> bool:
         """Whether no further clip can be taken at present."""
@@ -84,7 +87,7 @@ class ClipMaker:
 
     def needed_bytes(self) -> int:
         """What the clips need that wait for room on the disk."""
-        waiting = [each.order for each in self._waiting.values() if each.no_space]
+        waiting = [each.order for each in self._waiting.values() if each.refused]
         return sum(SLACK_BYTES + (self._streams[order.stream].bytes_of(order) or 0) for order in waiting)
 
     def is_far_ahead(self, trig: Trig) -> bool:
@@ -128,8 +131,7 @@ class ClipMaker:
         try:
             self._close(stream.start(order, mono_ns()))
         except OSError as error:
-            del self._open[order.clip_id]
-            self._fail(order, str(error))
+            self._refused(order, refusal(error))
 
     def grow(self, order: ClipOrder) -> None:
         """More is asked of a clip; of one that is closed it is nothing that is not in it."""
@@ -176,11 +178,11 @@ class ClipMaker:
     def _try_again(self, waiting: _Waiting) -> bool:
         """False if there is still no room for it on the disk."""
         order = waiting.order
-        if waiting.no_space:
+        if waiting.refused:
             needed_bytes = self._streams[order.stream].bytes_of(order)
             if needed_bytes is None:
                 del self._waiting[order.clip_id], self._open[order.clip_id]
-                self._fail(order, NO_SPACE)
+                self._fail(order, waiting.refused)
                 return True
             if self._free_bytes() < needed_bytes + SLACK_BYTES:
                 return False
@@ -216,17 +218,23 @@ class ClipMaker:
     def _closed(self, recording: Recording, result: Saved | MediaError) -> None:
         order = recording.order
         del self._saving[order.clip_id]
-        if isinstance(result, NoSpace):
-            self._open[order.clip_id] = order
-            self._waiting[order.clip_id] = _Waiting(order, no_space=True)
-            self._outcomes.waiting(order, NO_SPACE)
-            self._retry_ns = mono_ns() + RETRY_NS
-            self.on_no_space()
-        elif isinstance(result, MediaError):
-            self._fail(order, str(result))
+        if isinstance(result, MediaError):
+            self._refused(order, result)
         else:
             self._outcomes.saved(order, *result)
             self.on_saved(recording)
+
+    def _refused(self, order: ClipOrder, error: MediaError) -> None:
+        """Wait for the disk, or give up."""
+        self._open.pop(order.clip_id, None)
+        if not isinstance(error, DiskRefuses):
+            self._fail(order, str(error))
+            return
+        self._open[order.clip_id] = order
+        self._waiting[order.clip_id] = _Waiting(order, refused=error.why)
+        self._outcomes.waiting(order, error.why)
+        self._retry_ns = mono_ns() + RETRY_NS
+        self.on_no_space()
 
     def _fail(self, order: ClipOrder, why: str) -> None:
         self._folder.discard(order.clip_id)
@@ -238,5 +246,5 @@ def _save(recording: Recording) -> Saved | MediaError:
     """In the worker: the clip, or why there is none."""
     try:
         return recording.save()
-    except (NoSpace, ClipFailed) as error:
+    except (DiskRefuses, ClipFailed) as error:
         return error

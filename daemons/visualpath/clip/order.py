@@ -8,6 +8,9 @@ import msgspec
 
 from visualpath_protocol.messages import COUNT_MAX, FrameHeader, Trig
 
+MAX_TRIGGERS = 500
+"""Of one clip: a plug-in that fires at every frame must not fill the memory. What comes beyond begins another."""
+
 Span = tuple[int, int]
 """Event time: first instant, last instant."""
 
@@ -89,7 +92,7 @@ def place(
         if before.asked[0] <= trig.t_start_ns <= before.asked[1]:
             span = before.asked[1], max(span[1], before.asked[1])
     for order in candidates.values():
-        overlaps = span[0] <= order.asked[1] and order.asked[0] <= span[1]
+        overlaps = span[0] <= order.asked[1] and order.asked[0] <= span[1] and len(order.triggers) < MAX_TRIGGERS
         if overlaps and _fits(order, span, max_length_ns):
             return order.with_trigger(trig, span)
     return ClipOrder(clip_id=clip_id, stream=trig.stream, epoch=trig.epoch, asked=span, triggers=(trig,))

@@ -41,6 +41,14 @@ class Outcomes:
         log.info("saved %s: %d frames%s", relative, sidecar["frames"], f"; lacks {gaps}" if gaps else "")
         self._tell(order, "saved", path=relative)
 
+    def found(self, order: ClipOrder, path: Path, sidecar: Sidecar, size_bytes: int) -> None:
+        """A clip lies on disk that the ledger does not know."""
+        relative = str(path.relative_to(self._clips_dir))
+        log.info("found again: %s", relative)
+        h264 = self._h264 if sidecar.get("codec") == "mjpeg" else "done"
+        self.commit(order.clip_id, lambda: self._ledger.found(order, relative, sidecar, size_bytes, h264))
+        self._service.counters["clips.found"] += 1
+
     def failed(self, order: ClipOrder, why: str) -> None:
         """There is no clip."""
         log.error("no %s: %s", order, why)
@@ -50,8 +58,9 @@ class Outcomes:
 
     def waiting(self, order: ClipOrder, why: str) -> None:
         """The clip cannot be made at present."""
-        self._service.refusals.add("clips.no_space", order)
-        self.commit(order.clip_id, lambda: self._ledger.waiting(order.clip_id, why))
+        self._service.refusals.add("clips.no_space", f"{order}: {why}")
+        if not self._is_behind_with(order.clip_id):  # it may wait for long, and is tried often
+            self.commit(order.clip_id, lambda: self._ledger.waiting(order.clip_id, why))
 
     def deleting(self, clip_id: str, why: str) -> None:
         """The clip is about to be deleted."""
@@ -62,6 +71,11 @@ class Outcomes:
         log.info("deleted %s: %s", path, why)
         self._service.counters[f"clips.deleted.{why}"] += 1
         self.commit(clip_id, lambda: self._ledger.deleted(clip_id, why))
+
+    def not_deleted(self, clip_id: str, error: OSError) -> None:
+        """The disk does not let the clip go: it stays, and is not condemned for the time when it could."""
+        self._service.refusals.add("failed.deletion", error)
+        self.commit(clip_id, lambda: self._ledger.kept(clip_id))
 
     def is_h264(self, clip_id: str, path: Path, sidecar: Sidecar) -> None:
         """The H.264 has taken the JPEGs' place."""
@@ -79,9 +93,17 @@ class Outcomes:
         """The ledger does not say what is to be done."""
         self._service.refusals.add("failed.ledger", error)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the ledger does not know all outcomes yet."""
+        return bool(self._uncommitted)
+
+    def _is_behind_with(self, clip_id: str) -> bool:
+        return any(waiting == clip_id for waiting, _ in self._uncommitted)
+
     def commit(self, clip_id: str, outcome: Callable[[], object]) -> None:
         """Put an outcome into the ledger, after those of the same clip that wait for it."""
-        if any(waiting == clip_id for waiting, _ in self._uncommitted):
+        if self._is_behind_with(clip_id):
             self._uncommitted.append((clip_id, outcome))
         else:
             self._commit(clip_id, outcome)

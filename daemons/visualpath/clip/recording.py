@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from contextlib import suppress
 from pathlib import Path
 
 from visualbase import jpeg as jpegs
 from visualbase.clip import ClipTimeline, GapReason, Shown
-from visualbase.errors import DamagedJpeg, Evicted, MediaError, NoSpace, OtherSize
-from visualbase.mux import MjpegMp4Writer, is_no_space
+from visualbase.errors import DamagedJpeg, Evicted, MediaError, OtherSize
+from visualbase.mux import MjpegMp4Writer
 from visualbase.ring import RingReader
 from visualpath.clip.files import POSTER_SUFFIX, ClipFolder, delete, files_of
 from visualpath.clip.index import can_read
@@ -22,8 +23,33 @@ from visualpath_protocol.messages import FrameHeader
 log = logging.getLogger(__name__)
 
 
+NO_SPACE = "no space"
+PASSING = {
+    errno.ENOSPC: NO_SPACE,
+    errno.EDQUOT: NO_SPACE,
+    errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk fails",
+    errno.ENOMEM: "no memory",
+    errno.EMFILE: "no file descriptors",
+    errno.ENFILE: "no file descriptors",
+}
+"""Refusals of a disk, or of the system, that may pass while the ring still holds the frames."""
+
+
 class ClipFailed(MediaError):
     """There is no clip, for the reason given."""
+
+
+class DiskRefuses(MediaError):
+    """The disk does not take the clip at present.
+
+    Attributes:
+        why: in a few words.
+    """
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class Recording:
@@ -105,17 +131,14 @@ class Recording:
         """Give the finished clip its name; returns its path and the sidecar's content.
 
         Raises:
-            NoSpace: the disk is full; nothing is left behind.
-            ClipFailed: no frame could be had, or the disk refuses; nothing is left behind.
+            DiskRefuses: for a reason that may pass; nothing is left behind.
+            ClipFailed: no frame could be had, or the disk refuses for good; nothing is left behind.
         """
         try:
             return self._save()
         except (OSError, MediaError) as error:
             self.abort()
-            if isinstance(error, (NoSpace, ClipFailed)):
-                raise
-            kind = NoSpace if isinstance(error, OSError) and is_no_space(error) else ClipFailed
-            raise kind(f"cannot be written: {error}") from error
+            raise refusal(error) from error
 
     def abort(self) -> None:
         """Leave nothing behind."""
@@ -174,10 +197,8 @@ class Recording:
             self._lose(shown, "not_received")
         except OtherSize:
             self._end_before(shown)
-        except OSError as error:
-            self._failure = (NoSpace if is_no_space(error) else ClipFailed)(f"cannot be written: {error}")
-        except MediaError as error:
-            self._failure = error if isinstance(error, NoSpace) else ClipFailed(f"cannot be written: {error}")
+        except (OSError, MediaError) as error:
+            self._failure = refusal(error)
 
     def _picture(self, header: FrameHeader) -> bytes:
         if self._salvage is not None:
@@ -231,3 +252,13 @@ def find_saved(folder: ClipFolder, order: ClipOrder) -> tuple[Path, Sidecar] | N
             delete(files_of(path))
     delete(folder.companions(order.clip_id))
     return None
+
+
+def refusal(error: OSError | MediaError) -> DiskRefuses | ClipFailed:
+    """What an error of the disk means for a clip."""
+    if isinstance(error, (DiskRefuses, ClipFailed)):
+        return error
+    cause = error if isinstance(error, OSError) else error.__cause__
+    why = PASSING.get(getattr(cause, "errno", None) or 0)  # FFmpeg's ENOMEM is no OSError
+    message = f"cannot be written: {error}"
+    return ClipFailed(message) if why is None else DiskRefuses(message, why)

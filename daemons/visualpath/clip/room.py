@@ -24,7 +24,7 @@ class Disk:
 
 
 def victims(
-    oldest: Iterable[SavedClip], config: ClipConfig, disk: Disk, saved_bytes: int, needed_bytes: int, now_wall_ns: int
+    oldest: Iterable[SavedClip], config: ClipConfig, disk: Disk, saved_bytes: int, needed_bytes: int, now_ns: int
 ) -> list[tuple[SavedClip, Reason]]:
     """The clips to delete, and why.
 
@@ -34,14 +34,14 @@ def victims(
         disk: how full it is.
         saved_bytes: all clips together.
         needed_bytes: what clips that wait for room need.
-        now_wall_ns: UTC, for the age alone.
+        now_ns: on the ledger's clock, for the age alone.
     """
     min_free = min(config.min_free_bytes, disk.total_bytes // MIN_FREE_SHARE)
     short = min_free + needed_bytes - disk.free_bytes if min_free else 0
     over = saved_bytes + needed_bytes - config.quota_bytes if config.quota_bytes else 0
     found: list[tuple[SavedClip, Reason]] = []
     for clip in oldest:
-        if config.retention_ns and now_wall_ns - clip.saved_wall_ns > config.retention_ns:
+        if config.retention_ns and now_ns - clip.saved_ns > config.retention_ns:
             reason = "retention"
         elif over > 0:
             reason = "quota"

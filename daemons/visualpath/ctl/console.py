@@ -6,6 +6,7 @@ import codecs
 import io
 import json
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,14 +15,22 @@ from rich.console import Console
 from rich.table import Table
 
 from visualpath.core.errors import CommandError, ConfigError, Unreachable
+from visualpath.ctl.supervision import Supervisor
+from visualpath.ctl.supervisors import supervisor_of
+from visualpath.ctl.variables import Variables
 from visualpath.runtime.config import Config, load_config
 from visualpath.runtime.control import ControlClient
+from visualpath.runtime.redaction import Redaction
 from visualpath.runtime.roles import roles
 
 EXIT_REFUSED = 1
 EXIT_SOME_DOWN = 3
 EXIT_ALL_DOWN = 4
+EXIT_DEGRADED = 5
+EXIT_UNHEALTHY = 6
 EXIT_CONFIG = 78
+
+INSTALLED_CONFIG = Path("/etc/visualpath/visualpath.yaml")
 
 PIPED_WIDTH = 200
 """Columns where nobody watches: tables must not lose anything to a narrow default."""
@@ -57,17 +66,24 @@ class Vpctl:
         self.console = Console(
             highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH
         )
-        self._config: Config | None = None
 
-    @property
+    @cached_property
+    def variables(self) -> Variables:
+        """What `${NAME}` stands for in the configuration."""
+        return Variables(self.config_path)
+
+    @cached_property
     def config(self) -> Config:
         """The configuration; ends the call with exit code 78 if it cannot be used."""
-        if self._config is None:
-            try:
-                self._config = load_config(self.config_path)
-            except ConfigError as error:
-                self.fail(str(error), EXIT_CONFIG)
-        return self._config
+        try:
+            return load_config(self.config_path, self.variables)
+        except ConfigError as error:
+            self.fail(str(error), EXIT_CONFIG)
+
+    @cached_property
+    def supervisor(self) -> Supervisor:
+        """Who keeps the daemons of the configuration."""
+        return supervisor_of(self.config)
 
     def daemons(self, wanted: tuple[str, ...]) -> list[str]:
         """The daemons named, or all if none is; ends the call if the configuration has no such."""
@@ -92,18 +108,32 @@ class Vpctl:
             client.close()
 
     def show(self, value: Any, table: Table | str) -> None:
-        """Print `value` as JSON or `table` for people."""
+        """Print `value` as JSON or `table` for people; a text without secrets of the configuration."""
         if self.as_json:
-            click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+            click.echo(json.dumps(self._redaction.of(value), indent=1, ensure_ascii=False))
         elif isinstance(table, str):
-            click.echo(table)
+            click.echo(self.hide(table))
         else:
             self.console.print(table)
 
+    def hide(self, text: str) -> str:
+        """A text that may quote the configuration, or what has it, without its secrets."""
+        return self._redaction(text)
+
+    @property
+    def _redaction(self) -> Redaction:
+        return self.config.redaction if "config" in vars(self) else Redaction({})
+
     def fail(self, message: str, code: int) -> NoReturn:
         """End the call with one line on stderr."""
-        click.echo(f"vpctl: {message}", err=True)
+        click.echo(f"vpctl: {self.hide(message)}", err=True)
         raise click.exceptions.Exit(code)
+
+
+def default_config() -> Path:
+    """visualpath.yaml where vpctl was called, else that of the machine, if there is one."""
+    here = Path("visualpath.yaml")
+    return INSTALLED_CONFIG if not here.exists() and INSTALLED_CONFIG.exists() else here
 
 
 pass_vpctl = click.make_pass_decorator(Vpctl)

@@ -10,12 +10,15 @@ from typing import Any
 
 from prometheus_client import Metric, generate_latest
 
+from visualpath.core.health import STATES, Health
+
 PREFIX = "visualpath_"
 
 COUNTERS = {
     "acked.RESULT": ("acks_total", "Answers of clip to TRIGs."),
     "backend.CHANGE.REASON": ("backend_changes_total", "Changes of an extractor's backends."),
     "clips.STATE": ("clips_total", "Clips that were saved, and moments without one."),
+    "damaged.FILE": ("databases_damaged_total", "Databases that were found damaged, and replaced."),
     "deferred.KIND": ("deferred_total", "TRIGs not taken yet, for want of room; they come again."),
     "dropped.REASON": ("dropped_total", "What was dropped; which things these are, the reason tells."),
     "failed.REASON": ("failed_total", "What failed: attempts or frames, as the reason tells."),
@@ -37,6 +40,7 @@ COUNTERS = {
     "skips.SOURCE": ("skips_total", "Frames that a source announced as left out."),
     "triggers": ("triggers_total", "Moments decided."),
     "triggers.RESULT": ("triggers_received_total", "TRIGs that came to clip."),
+    "hooks.RESULT.HOOK": ("hook_events_total", "Events for a hook, by what became of them."),
     "h264.RESULT": ("h264_total", "Clips that became H.264, and those that cannot."),
     "source.EVENT": ("source_events_total", "Times that a source has begun to give pictures, and that it was lost."),
     "swept": ("swept_total", "Files deleted at the start that a crash had left."),
@@ -51,6 +55,7 @@ OTHER = "other_total", "Counters that have no metric of their own."
 STATUS = {
     "uptime_ns": ("uptime_seconds", "Time since the daemon's start."),
     "rss_bytes": ("resident_memory_bytes", "Resident memory."),
+    "open_files": ("open_files", "File descriptors in use."),
     "measured.last_frame_age_ns": ("last_frame_age_seconds", "Time since the newest frame was captured."),
     "ring.bytes": ("ring_bytes", "Bytes that the ring holds."),
     "ring.max_bytes": ("ring_max_bytes", "Bytes that the ring may hold."),
@@ -80,6 +85,7 @@ HISTOGRAMS = {
 """Histograms by their name in the daemon; the metric is `visualpath_NAME_seconds`."""
 
 UP = "up", "Whether the daemon answers."
+HEALTH = "health", "Whether the daemon does its part: 0 healthy, 1 degraded, 2 failed."
 PER_UNIT = {"ns": 1_000_000_000, "ms": 1_000}
 
 Labels = dict[str, str]
@@ -87,13 +93,14 @@ Row = tuple[str, str]
 """A metric without its prefix, and what it means."""
 
 
-def exposition(answers: Mapping[str, dict[str, Any] | None]) -> str:
+def exposition(answers: Mapping[str, dict[str, Any] | None], health: Mapping[str, Health] | None = None) -> str:
     """All metrics in Prometheus's text format.
 
     Args:
         answers: to `metrics`, by daemon; None for one that does not answer.
+        health: of each daemon.
     """
-    return generate_latest(_Families(answers)).decode()
+    return generate_latest(_Families(answers, health or {})).decode()
 
 
 def metric_of(counter: str) -> tuple[Row, Labels]:
@@ -109,8 +116,10 @@ def metric_of(counter: str) -> tuple[Row, Labels]:
 class _Families:
     """Metric families of all daemons, each with the samples of all."""
 
-    def __init__(self, answers: Mapping[str, dict[str, Any] | None]) -> None:
+    def __init__(self, answers: Mapping[str, dict[str, Any] | None], health: Mapping[str, Health]) -> None:
         self._families: dict[str, Metric] = {}
+        for daemon, each in health.items():
+            self._add(HEALTH, {"daemon": daemon}, STATES.index(each.state))
         for daemon, answer in answers.items():
             self._add(UP, {"daemon": daemon}, answer is not None)
             if answer is not None:

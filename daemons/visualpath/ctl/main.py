@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from visualpath.ctl.commands import (
+    apply,
     clips,
     completion,
     doctor,
     down,
     explain,
     extractors,
+    health,
+    keys,
     logs,
     metrics,
     models,
@@ -31,17 +35,28 @@ from visualpath.ctl.commands import (
     validate,
     version,
 )
-from visualpath.ctl.console import Vpctl
+from visualpath.ctl.console import EXIT_CONFIG, Vpctl, default_config
+from visualpath_protocol.errors import EndpointError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """An address that cannot be used, mostly for want of a key, ends any command as bad configuration does."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except EndpointError as error:
+            context.obj.fail(str(error), EXIT_CONFIG)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
-    default=Path("visualpath.yaml"),
+    type=click.Path(path_type=Path, readable=False),
+    default=default_config,
     envvar="VISUALPATH_CONFIG",
-    help="Default: $VISUALPATH_CONFIG, else ./visualpath.yaml.",
+    help="Default: $VISUALPATH_CONFIG, else ./visualpath.yaml, else /etc/visualpath/visualpath.yaml.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @click.pass_context
@@ -49,14 +64,14 @@ def main(context: click.Context, config_path: Path, as_json: bool) -> None:
     """Control visualpath on this machine.
 
     Exit codes: 0 done, 1 refused or a problem found, 2 wrong usage, 3 some daemons are down, 4 all are down,
-    78 bad configuration.
+    5 degraded, 6 unhealthy, 78 bad configuration.
     """
     context.obj = Vpctl(config_path, as_json)
 
 
 MODULES = (
-    up, down, restart, status, streams, extractors, clips, trigger, tail, top, trace, metrics, record, replay, explain,
-    process, models, plugins, logs, validate, doctor, version, completion,
+    up, down, restart, apply, status, streams, extractors, clips, trigger, tail, top, trace, metrics, record, replay,
+    explain, process, models, plugins, keys, logs, validate, doctor, health, version, completion,
 )  # fmt: skip
 for module in MODULES:
     main.add_command(module.command)

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from visualpath.core.errors import ConfigError
+from visualpath.ctl.console import default_config
+from visualpath.ctl.variables import Variables
 from visualpath.runtime.config import Config, load_config
 from visualpath.runtime.roles import roles
 
@@ -26,6 +28,7 @@ def complete_stream(context: click.Context, _parameter: click.Parameter, begun: 
 def _config(context: click.Context) -> Config | None:
     """The configuration, or None: a shell that completes is no place for error messages."""
     try:
-        return load_config(Path(context.find_root().params.get("config_path") or "visualpath.yaml"))
+        path = Path(context.find_root().params.get("config_path") or default_config())
+        return load_config(path, Variables(path))
     except ConfigError:
         return None

@@ -12,7 +12,9 @@ import sys
 import time
 import xmlrpc.client
 from collections import deque
+from collections.abc import Iterator, Sequence
 from configparser import RawConfigParser
+from datetime import datetime
 from http.client import HTTPException
 from io import StringIO
 from pathlib import Path
@@ -20,33 +22,37 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from visualpath.core.errors import VisualpathError
+from visualpath.ctl.ends import Ends, recent_ends
+from visualpath.ctl.supervision import Process, SupervisorFailed, readable
+from visualpath.ctl.variables import Variables
 from visualpath.runtime.config import Config
 from visualpath.runtime.roles import roles
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.1
+FOLLOW_S = 0.3
 LOG_BYTES = 10 << 20
-LAST_LINES = 5
-PRIORITIES = {"clip": 1, "fusion": 2, "extractor": 3, "frame": 4}
+PRIORITIES = {"watch": 0, "clip": 1, "fusion": 2, "extractor": 3, "frame": 4}
 """Consumers start before producers, and stop after them."""
 ALIVE = ("STARTING", "RUNNING", "BACKOFF")
-FAILING = ("BACKOFF", "FATAL", "EXITED")
+STATES: dict[str, Any] = {
+    "STARTING": "starting", "RUNNING": "up", "BACKOFF": "failing", "STOPPING": "stopping", "EXITED": "failing",
+    "FATAL": "failing",
+}  # fmt: skip
 START_RETRIES = 1_000_000
 """A cause that lasts, such as a full disk, must not end a daemon for good; supervisord backs off by itself."""
-
-
-class SupervisorFailed(VisualpathError):
-    """supervisord could not be started or stopped."""
 
 
 class LocalSupervisor:
     """Starts and stops the supervisord of one configuration."""
 
+    name = "supervisord"
+
     def __init__(self, config: Config) -> None:
         self._config = config
         self.folder = config.state_dir / "supervisor"
+        self.logs_at = str(self.folder)
         self._socket = config.run_dir / "supervisor.sock"
 
     def start(self) -> bool:
@@ -68,7 +74,8 @@ class LocalSupervisor:
             self._update()
             return False
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(path)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        environ = Variables(self._config.path)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
         if result.returncode:
             raise SupervisorFailed(f"supervisord does not start: {(result.stderr or result.stdout).strip()}")
         self._wait_for(True, START_TIMEOUT_S)
@@ -95,32 +102,39 @@ class LocalSupervisor:
         self._wait_for(False, STOP_TIMEOUT_S)
         return True
 
-    def restart(self, daemon: str) -> None:
-        """Stop and start one daemon, so that it reads the configuration again.
+    def restart(self, daemons: Sequence[str]) -> None:
+        """Stop and start these daemons.
 
         Raises:
-            SupervisorFailed: supervisord does not run, or does not know the daemon.
+            SupervisorFailed: supervisord does not run, or does not know one of them.
         """
         if self._pid() is None:
             raise SupervisorFailed("nothing runs here; `vpctl up` starts it")
-        try:
-            if self._call("getProcessInfo", daemon)["statename"] in ALIVE:
-                self._call("stopProcess", daemon)
-            self._call("startProcess", daemon, False)
-        except xmlrpc.client.Fault as error:
-            raise SupervisorFailed(f"{daemon}: {error.faultString}") from error
+        for daemon in daemons:
+            try:
+                if self._call("getProcessInfo", daemon)["statename"] in ALIVE:
+                    self._call("stopProcess", daemon)
+                self._call("startProcess", daemon, False)
+            except xmlrpc.client.Fault as error:
+                raise SupervisorFailed(f"{daemon}: {error.faultString}") from error
 
-    def processes(self) -> dict[str, dict[str, Any]]:
-        """State of each program as supervisord sees it, by daemon name; empty if it does not run."""
-        try:
-            return {info["name"]: info for info in self._call("getAllProcessInfo")}
-        except (OSError, HTTPException, xmlrpc.client.Error):
-            return {}
+    def processes(self) -> dict[str, Process]:
+        """Each program of supervisord; empty if it does not run."""
+        return {
+            name: Process(STATES.get(info["statename"], "stopped"), info["pid"] or None, self._told(name, info))
+            for name, info in self._programs().items()
+        }
 
-    def broken(self) -> dict[str, str]:
-        """The daemons that do not stay up, each with the last lines of its log."""
-        failing = (name for name, info in self.processes().items() if info["statename"] in FAILING)
-        return {name: "\n".join(self.log_lines(name, LAST_LINES)) for name in failing}
+    def _told(self, daemon: str, info: dict[str, Any]) -> str:
+        """The last words of one that does not stay up."""
+        if STATES.get(info["statename"]) != "failing":
+            return ""
+        lines = self.log_lines(daemon, 1)
+        return f"its last words: {readable(lines[0])}" if lines else ""
+
+    def ends(self, since: datetime | None = None) -> dict[str, Ends]:
+        """From supervisord's log."""
+        return recent_ends(self.folder, since)
 
     def log_lines(self, daemon: str, count: int) -> list[str]:
         """The last lines of a daemon's log; none if it has not written any."""
@@ -133,6 +147,17 @@ class LocalSupervisor:
     def log(self, daemon: str) -> Path:
         """The log file of one daemon."""
         return self.folder / f"{daemon}.log"
+
+    def follow(self, daemons: Sequence[str]) -> Iterator[str]:
+        """What is appended to their log files."""
+        return _follow([_Follower(self.log(daemon)) for daemon in daemons])
+
+    def _programs(self) -> dict[str, dict[str, Any]]:
+        """What supervisord says of each program; empty if it does not run."""
+        try:
+            return {info["name"]: info for info in self._call("getAllProcessInfo")}
+        except (OSError, HTTPException, xmlrpc.client.Error):
+            return {}
 
     def _pid(self) -> int | None:
         try:
@@ -148,7 +173,7 @@ class LocalSupervisor:
             self._call("removeProcessGroup", group)
         for group in (*added, *changed):
             self._call("addProcessGroup", group)
-        for name, info in self.processes().items():
+        for name, info in self._programs().items():
             if info["statename"] not in ALIVE:
                 self._call("startProcess", name, False)
 
@@ -195,3 +220,30 @@ class LocalSupervisor:
         text = StringIO()
         parser.write(text)
         return text.getvalue().replace("%", "%%")  # supervisord expands %(name)s
+
+
+def _follow(followers: list[_Follower]) -> Iterator[str]:
+    while True:
+        for follower in followers:
+            yield from follower.fresh()
+        time.sleep(FOLLOW_S)
+
+
+class _Follower:
+    """Reads what is appended to a log file from now on, also when it begins anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = path.stat().st_size if path.exists() else 0
+
+    def fresh(self) -> Iterator[str]:
+        if not self._path.exists():
+            return
+        size = self._path.stat().st_size
+        if size < self._offset:  # the log was rotated
+            self._offset = 0
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            while (line := file.readline()).endswith(b"\n"):
+                self._offset += len(line)
+                yield line.decode(errors="replace").rstrip("\n")

@@ -46,8 +46,8 @@ from visualpath_protocol.sockets import OBSERVATIONS
 log = logging.getLogger(__name__)
 
 PING_INTERVAL_NS = 500 * NS_PER_MS
-STOP_PATIENCE_NS = 5 * NS_PER_S
-"""How long a running inference may hold up an orderly stop."""
+STOP_PATIENCE_NS = 3 * NS_PER_S
+"""How long a running inference may hold up an orderly stop; systemd waits 5 s in all."""
 DEGRADED_AFTER = 3
 """Frames in a row that could not be looked at."""
 MAX_SIGNALS, MAX_NAME = 200, 100
@@ -105,14 +105,15 @@ class ExtractorDaemon:
         use_models_dir(self._service.config.models_dir)
         extractor = load_extractor(plugin)
         check_depends(extractor, self._config.group, self._config.depends)
-        host = self._host = ExtractorHost(extractor, self._name, self._config.config, self._backends_changed)
+        host = self._host = ExtractorHost(
+            extractor, self._name, self._config.config, self._backends_changed, self._service.config.redaction
+        )
         started = mono_ns()
         host.open()
         self._version = fit_text(str(host.extractor.version))
         log.info("%s %s ready after %.1f s", plugin, self._version, (mono_ns() - started) / 1e9)
         self._loaded = True
-        self._service.ready()
-        self._in_io(self._register)
+        self._in_io(self._serve)
         failures = Failures(extractor)
         try:
             while (task := self._mailbox.take()) is not None:
@@ -211,8 +212,10 @@ class ExtractorDaemon:
             self._failed(self._in_work, "error", "stopped in the middle of it")
         self._reporter.bye("stopped")
 
-    def _register(self) -> None:
+    def _serve(self) -> None:
+        """The model is loaded. Ready is said here: this thread turns, too."""
         if self._ends_ns is None:
+            self._service.ready()
             self._registration.start()
 
     def _picked(self, header: FrameHeader) -> None:
@@ -222,6 +225,7 @@ class ExtractorDaemon:
     def _observed(self, header: FrameHeader, packed: msgspec.Raw, timing: dict[str, float], waiting: int) -> None:
         self._in_work = None
         self._reporter.observed(header, packed, timing, waiting)
+        self._inbox.answered(header.stream)
 
     def _failed(self, header: FrameHeader, reason: SkipReason, detail: str, place: str = "") -> None:
         self._in_work = None
@@ -266,6 +270,7 @@ class ExtractorDaemon:
                 "latency_ms": {"p50": measured.p50_ms, "p95": measured.p95_ms},
                 "registered": self._registration.accepted,
                 "busy_ns": self._busy_ns(),
+                "freshness": self._inbox.freshness(mono_ns()),
                 "signals": sorted(signals) if (signals := self._signals) is not None else None,
                 "backend": backends.as_dict(mono_ns()) if backends.names else None,
             }

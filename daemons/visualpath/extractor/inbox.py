@@ -42,6 +42,9 @@ class Inbox:
         self._mailbox = mailbox
         self._reporter = reporter
         self._last: dict[str, FrameHeader] = {}
+        self._heard_ns: dict[str, int] = {}
+        self._unanswered: dict[str, tuple[int, int]] = {}
+        """The epoch and arrival of the first frame that came after the last observation, by stream."""
         self._stopped = False
         self._header_codec = Codec(FrameHeader, max_bytes=HEADERS.max_bytes)
         self._tap_codec = Codec(_Told, max_bytes=TAP.max_bytes)
@@ -60,7 +63,22 @@ class Inbox:
         for stream in self._streams:
             socket = self._service.connect(HEADERS, frame_daemon(stream))
             socket.subscribe(topic(stream, "h"))
+            self._heard_ns[stream] = mono_ns()
             self._service.loop.watch(socket, self._on_frame)
+
+    def answered(self, stream: str) -> None:
+        """A frame of the stream was looked at."""
+        self._unanswered.pop(stream, None)
+
+    def freshness(self, now: int) -> dict[str, dict[str, int]]:
+        """By stream: how long ago the last frame came, and since how long none that came was looked at."""
+        return {
+            stream: {
+                "silent_ns": now - heard_ns,
+                "unanswered_ns": now - self._unanswered.get(stream, (0, now))[1],
+            }
+            for stream, heard_ns in self._heard_ns.items()
+        }
 
     def stop(self) -> None:
         """Skip at once what waits, and what comes from now on."""
@@ -76,14 +94,17 @@ class Inbox:
             return
         before = self._last.get(header.stream)
         self._last[header.stream] = header
+        now = self._heard_ns[header.stream] = mono_ns()
         if before is not None and before.epoch == header.epoch:
             self._reporter.never_came(before, header)
         if self._config.looks_at(header.frame_id):
             self._service.counters["received"] += 1
+            if self._unanswered.get(header.stream, (None, 0))[0] != header.epoch:
+                self._unanswered[header.stream] = header.epoch, now
             if self._stopped:
                 self._skip_stopped(header)
             else:
-                self._act(self._waiting.offer(header, mono_ns()))
+                self._act(self._waiting.offer(header, now))
 
     def _on_told(self, parts: Parts) -> None:
         if parts[0] not in TOLD:  # a subscription takes all that begins so

@@ -34,6 +34,8 @@ PACE_GAP_NS = 60 * NS_PER_S
 """A longer gap in a file is not waited for: most likely a time stamp is damaged."""
 TELL_AGAIN_NS = 60 * NS_PER_S
 """The same failure is logged again after so long; it is counted each time."""
+STOP_PATIENCE_S = 3.0
+"""How long the source may hold up an orderly stop; systemd waits 5 s in all."""
 STUCK_AFTER_TIMEOUTS = 4
 """Opening takes two at the worst, and hanging up one."""
 
@@ -110,7 +112,7 @@ class Capture(threading.Thread):
         if self.is_alive():
             while not self.events.empty():
                 self.events.get_nowait()
-            self.join(timeout=5)
+            self.join(STOP_PATIENCE_S)
 
     def run(self) -> None:
         """Thread body. A failure that is ours is kept in `failure` for the loop to raise."""

@@ -169,6 +169,7 @@ class FrameDaemon:
             "measured": {
                 "fps": self._meter.measured(now).per_s,
                 "last_frame_age_ns": now - last.mono_ns if last is not None else None,
+                "timeout_ns": int(self._config.timeout_ns),
             },
             "ring": {
                 "bytes": ring_bytes,

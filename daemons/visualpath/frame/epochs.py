@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 from pathlib import Path
 
 from visualpath.core.errors import ConfigError, StorageError
-from visualpath.runtime.files import write_durably
+from visualpath.runtime.files import overwrite_durably, write_durably
+
+log = logging.getLogger(__name__)
 
 
 class EpochFile:
@@ -27,7 +31,7 @@ class EpochFile:
         """
         try:
             last = max(int(self._path.read_text()) if self._path.exists() else 0, newest_in_ring)
-            write_durably(self._path, f"{last + 1}\n".encode())
+            self._keep(f"{last + 1}\n".encode())
         except ValueError:
             raise ConfigError(
                 f"{self._path} holds no number: write the last epoch there, or one well above it"
@@ -35,3 +39,12 @@ class EpochFile:
         except OSError as error:
             raise StorageError(f"cannot keep the epoch in {self._path}: {error.strerror}") from error
         return last + 1
+
+    def _keep(self, data: bytes) -> None:
+        try:
+            write_durably(self._path, data)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._path.exists():
+                raise
+            log.warning("%s: %s: the epoch is written over the last one", self._path, error.strerror)
+            overwrite_durably(self._path, data)

@@ -77,6 +77,9 @@ class FrameWriter:
 
         Args:
             live: `t_ns` is when the picture was captured, on CLOCK_MONOTONIC; else it is captured at this moment.
+
+        Raises:
+            StorageError: the ring's file system refuses, and not for want of room.
         """
         assert self._ring is not None, "an epoch has begun"
         now = mono_ns()
@@ -99,6 +102,8 @@ class FrameWriter:
         except RingFull as error:
             self._refusals.add("dropped.ring_full", error)
             return None
+        except OSError as error:
+            raise StorageError(f"cannot write the ring in {self._ring_dir}: {error.strerror}") from error
 
     def end(self) -> None:
         """The epoch is over; its frames stay readable."""

@@ -12,10 +12,11 @@ import msgspec
 
 from visualpath.core.errors import CommandError, StorageError
 from visualpath.core.stream_fusion import MAX_SKIPPED_AT_ONCE, StreamFusion
-from visualpath.core.stream_types import ByHand, Input, SourceDown, Tick
+from visualpath.core.stream_types import ByHand, Fused, Input, SourceDown, Tick
 from visualpath.fusion.events import about_change, about_obs, about_skip
 from visualpath.fusion.outbox import Outbox, load_firings, outbox_path
 from visualpath.fusion.outcomes import Outcomes
+from visualpath.fusion.rate import RateCap
 from visualpath.fusion.sources import LEFT, Change, Sources, Up
 from visualpath.observability import StateChangeRecord
 from visualpath.process.decision import check_fusion, make_stream_fusion, setup_of
@@ -24,7 +25,7 @@ from visualpath.runtime.main import run_daemon
 from visualpath.runtime.poll import Parts
 from visualpath.runtime.service import Service
 from visualpath_protocol.clock import mono_ns
-from visualpath_protocol.codec import Codec
+from visualpath_protocol.codec import Codec, pack
 from visualpath_protocol.endpoints import FUSION, frame_daemon
 from visualpath_protocol.errors import InvalidName
 from visualpath_protocol.messages import (
@@ -43,6 +44,9 @@ from visualpath_protocol.sockets import HEADERS, OBSERVATIONS, topic
 log = logging.getLogger(__name__)
 
 TICK = Tick()
+BY_HAND_PER_S = 100
+BY_HAND_PENDING_MAX = 1000
+"""The outbox is bounded: triggers by hand must not push those of the rules out while the clip daemon is away."""
 
 
 class FusionDaemon:
@@ -55,7 +59,7 @@ class FusionDaemon:
         self._sources = Sources(config.streams, hang_timeouts_ns, config.fusion.max_rate)
         path = outbox_path(config.state_dir)
         try:
-            firings = {stream: load_firings(path, stream) for stream in config.streams}
+            firings = {stream: load_firings(path, stream, service.counters) for stream in config.streams}
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"cannot use {path}: {error}") from error
         check_fusion(config)
@@ -66,9 +70,12 @@ class FusionDaemon:
         }
         self._recorder = Recorder(config, firings, service.refusals, now) if config.record.enabled else None
         self._outbox = Outbox(path, service)
+        self._undelivered_ns: int | None = None  # since when the outbox has not been empty
+        self._unfused_ns: dict[str, int] = {}  # by stream: when the first OBS came after the last set
         self._outcomes = Outcomes(service, self._sources, self._outbox)
         self._obs_codec = Codec(Obs, Skip, Bound, Ping, Bye, max_bytes=OBSERVATIONS.max_bytes)
         self._state_codec = Codec(StreamState, max_bytes=HEADERS.max_bytes)
+        self._by_hand = RateCap(BY_HAND_PER_S, 0)
         service.status = self._status
         service.command("register", self._register)
         service.command("trigger", self._trigger_by_hand)
@@ -131,6 +138,7 @@ class FusionDaemon:
         source = self._sources.counted_name(message.source)
         if isinstance(message, Obs):
             counters[f"obs.{source}"] += 1
+            self._unfused_ns.setdefault(message.stream, mono_ns())
             self._outcomes.tell("obs", partial(about_obs, message))
         elif isinstance(message, Skip):
             counters[f"skips.{source}"] += frames
@@ -139,6 +147,8 @@ class FusionDaemon:
     def _on_stream_state(self, parts: Parts) -> None:
         state = self._service.decode(self._state_codec, parts[-1], "headers")
         if state is not None and state.stream in self._streams:
+            if state.epoch != self._streams[state.stream].epoch:
+                self._unfused_ns.pop(state.stream, None)
             self._feed(self._streams[state.stream], state, mono_ns(), parts[-1])
 
     def _feed(self, stream: StreamFusion, message: Input, now: int, raw: bytes | None = None) -> None:
@@ -149,13 +159,15 @@ class FusionDaemon:
         outcomes = stream.feed(message, now)
         if outcomes:
             self._outcomes.act(stream, outcomes, mono_ns() - now)
+            if any(isinstance(outcome, Fused) for outcome in outcomes):
+                self._unfused_ns.pop(stream.stream, None)
             if recorder is not None:
                 recorder.put_trigs(stream.stream, outcomes, now)
 
     def _register(self, args: dict[str, Any]) -> dict[str, Any]:
         try:
-            ping = msgspec.convert(args, Ping)
-        except msgspec.ValidationError as error:
+            ping = msgspec.msgpack.decode(pack({"t": "PING", **args}, Ping), type=Ping)
+        except TypeError as error:
             raise CommandError("malformed", f"no registration: {error}") from error
         now = mono_ns()
         self._apply(self._sources.heard(ping, now), now)
@@ -172,6 +184,8 @@ class FusionDaemon:
         t_ns = args.get("t_ns", state.last_t_ns)
         if type(t_ns) is not int or not 0 <= t_ns <= COUNT_MAX:
             raise CommandError("malformed", f"t_ns {t_ns!r} is no time in ns")
+        if self._outbox.pending >= BY_HAND_PENDING_MAX or not self._by_hand.admits(mono_ns()):
+            raise CommandError("busy", "too many triggers at once, or too many wait for the clip daemon", "ask later")
         try:
             label = check_name("label", str(args.get("label", "manual")))
         except InvalidName as error:
@@ -202,6 +216,7 @@ class FusionDaemon:
     def _tick(self, now: int) -> None:
         if self._outbox.failure is not None:
             raise self._outbox.failure
+        self._undelivered_ns = (self._undelivered_ns or now) if self._outbox.pending else None
         self._apply(self._sources.expire(now), now)
         for stream in self._streams.values():
             deadline = stream.next_deadline()
@@ -213,8 +228,9 @@ class FusionDaemon:
         return min((due for due in (*deadlines, self._sources.next_deadline()) if due is not None), default=None)
 
     def _status(self) -> dict[str, Any]:
+        now = mono_ns()
         return {
-            "sources": self._sources.table(mono_ns()),
+            "sources": self._sources.table(now),
             "streams": {
                 name: {
                     "state": stream.state.state if stream.state else "unknown",
@@ -222,10 +238,13 @@ class FusionDaemon:
                     "last_t_ns": stream.state.last_t_ns if stream.state else None,
                     "sets": stream.frames_fused,
                     "drained": stream.drained,
+                    "unfused_ns": now - self._unfused_ns.get(name, now),
                 }
                 for name, stream in self._streams.items()
             },
             "outbox": self._outbox.pending,
+            "window_ns": int(self._service.config.fusion.window_ns),
+            "undelivered_ns": now - (self._undelivered_ns or now),
         }
 
 

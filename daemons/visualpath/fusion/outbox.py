@@ -2,6 +2,7 @@
 
 A thread of its own owns the database and the DEALER. Each trigger is on disk and synced before it is
 sent for the first time, sent again with back-off until it is acknowledged, and sent anew after a restart.
+What the disk refuses is sent all the same, and stored as soon as that can be.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from visualpath.core.errors import StorageError
 from visualpath.core.stream_types import Firings
-from visualpath.runtime.database import open_database
+from visualpath.runtime.database import Database, is_damage
 from visualpath.runtime.poll import Parts, PollLoop
 from visualpath.runtime.service import Service
-from visualpath_protocol.clock import NS_PER_MS
+from visualpath_protocol.clock import NS_PER_MS, NS_PER_S
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.endpoints import CLIP, FUSION
 from visualpath_protocol.errors import ProtocolError
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 BACKOFF_FIRST_NS = 250 * NS_PER_MS
 BACKOFF_MAX_NS = 5_000 * NS_PER_MS
+STORE_AGAIN_NS = NS_PER_S
 MAX_PENDING = 10_000
 IN_FLIGHT = 8
 """Sent at a time; below the socket's high-water mark."""
@@ -47,13 +50,15 @@ Key = tuple[str, int]
 @dataclass
 class _Pending:
     trig: Trig
+    fired: bool = True
+    stored: bool = True
     due_ns: int = 0
     backoff_ns: int = BACKOFF_FIRST_NS
 
 
-def load_firings(path: Path, stream: str) -> Firings:
+def load_firings(path: Path, stream: str, counters: Counter[str] | None = None) -> Firings:
     """The last firing of each label of a stream, by (epoch, t_end_ns)."""
-    with closing(open_database(path, SCHEMA)) as database:
+    with closing(Database(path, SCHEMA, counters)) as database:
         rows = database.execute("SELECT label, epoch, t_end_ns FROM firings WHERE stream = ?", (stream,))
         return {label: (epoch, t_end_ns) for label, epoch, t_end_ns in rows}
 
@@ -68,15 +73,19 @@ class Outbox(threading.Thread):
     def __init__(self, path: Path, service: Service) -> None:
         super().__init__(name="outbox", daemon=True)
         self.failure: BaseException | None = None
+        self._database = Database(path, SCHEMA, service.counters)
         self._path = path
         self._service = service
         self._counters: Counter[str] = service.counters
         self._codec = Codec(Ack, max_bytes=TRIGGERS.max_bytes)
         self._pending: dict[Key, _Pending] = {}
+        self._undeleted: set[Key] = set()
+        self._replaced = 0
         self._socket = service.connect(TRIGGERS, CLIP, identity=FUSION)
         self._loop = PollLoop()
         self._loop.watch(self._socket, self._on_parts)
         self._loop.on_tick(self._send_due, self._next_due)
+        self._loop.every(STORE_AGAIN_NS, lambda _now: self._store_again())
 
     @property
     def pending(self) -> int:
@@ -98,16 +107,22 @@ class Outbox(threading.Thread):
     def run(self) -> None:
         """Thread body. A failure that is ours is kept in `failure` for the fusion loop to raise."""
         try:
-            with closing(open_database(self._path, SCHEMA)) as self._database:
+            with closing(self._database):
                 self._load()
                 self._loop.run()
+                self._store_again()
+                self._tell_lost()
         except BaseException as error:  # raised again in the fusion loop's thread
             self.failure = error
             self._service.loop.wake()
 
     def _load(self) -> None:
         codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
-        for trig_id, revision, body in self._database.execute("SELECT * FROM outbox ORDER BY rowid").fetchall():
+        try:
+            rows = self._database.execute("SELECT * FROM outbox ORDER BY rowid")
+        except sqlite3.Error as error:
+            raise StorageError(f"cannot use {self._path}: {error}") from error
+        for trig_id, revision, body in rows:
             try:
                 self._pending[trig_id, revision] = _Pending(codec.decode(body))
             except ProtocolError as error:
@@ -121,21 +136,55 @@ class Outbox(threading.Thread):
         key = trig.trig_id, trig.revision
         if key in self._pending:
             return
+        pending = _Pending(trig, fired, stored=False)
+        error = self._store(pending)
+        if error is not None and is_damage(error):
+            error = self._store(pending)  # in a fresh file
+        if error is None:
+            log.info("%s: %s", trig, trig.reason)  # not before: what the log tells of survives a kill
+        else:
+            self._counters["outbox.not_stored"] += 1
+            log.error("%s cannot be stored (%s): it is sent, but would not survive a crash", trig, error)
+        self._pending[key] = pending
+        if len(self._pending) > MAX_PENDING:
+            self._forget_oldest()
+
+    def _store(self, pending: _Pending) -> sqlite3.Error | None:
+        """Commit a trigger and, if a decision has fired it, the firing; returns why that cannot be."""
+        trig = pending.trig
         try:
             with self._database:
                 row = trig.trig_id, trig.revision, encode(trig)
                 self._database.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?)", row)
-                if fired:
+                if pending.fired:
                     firing = trig.stream, trig.label, trig.epoch, trig.t_end_ns
                     self._database.execute("INSERT OR REPLACE INTO firings VALUES (?, ?, ?, ?)", firing)
         except sqlite3.Error as error:
-            self._counters["outbox.not_stored"] += 1
-            log.error("%s cannot be stored (%s): it is sent, but would not survive a crash", trig, error)
-        else:
-            log.info("%s: %s", trig, trig.reason)  # not before: what the log tells of survives a kill
-        self._pending[key] = _Pending(trig)
-        if len(self._pending) > MAX_PENDING:
-            self._forget_oldest()
+            return error
+        pending.stored = True
+        return None
+
+    def _store_again(self) -> None:
+        """Try what the disk has refused; and all that waits, where a damaged file has been replaced."""
+        while self._undeleted:
+            if self._remove(next(iter(self._undeleted))) is not None:
+                return
+        if self._replaced != self._database.replaced:
+            self._replaced = self._database.replaced
+            for pending in self._pending.values():
+                pending.stored = False
+        missing = [pending for pending in self._pending.values() if not pending.stored]
+        for pending in missing:
+            if self._store(pending) is not None:
+                return
+            log.info("%s is stored after all", pending.trig)
+
+    def _tell_lost(self) -> None:
+        """The end has come for what is only in memory."""
+        for pending in self._pending.values():
+            if not pending.stored:
+                self._counters["lost.trigger"] += 1
+                log.error("%s could not be stored, nor delivered before the end: it is lost", pending.trig)
 
     def _forget_oldest(self) -> None:
         oldest = next(iter(self._pending))
@@ -144,16 +193,31 @@ class Outbox(threading.Thread):
         self._forget(oldest)
 
     def _forget(self, key: Key) -> None:
-        del self._pending[key]
-        self._delete_row(key)
+        if self._pending.pop(key).stored:
+            self._delete_row(key)
+        else:  # a disk that has refused it may have written it all the same
+            self._delete_later(key)
 
     def _delete_row(self, key: Key) -> None:
+        error = self._remove(key)
+        if error is not None:
+            self._delete_later(key)
+            self._counters["outbox.not_deleted"] += 1
+            log.error("%s cannot be deleted (%s): it would be sent once more after a restart", key[0], error)
+
+    def _delete_later(self, key: Key) -> None:
+        if len(self._undeleted) < MAX_PENDING:  # beyond that, what is left is sent again after a restart
+            self._undeleted.add(key)
+
+    def _remove(self, key: Key) -> sqlite3.Error | None:
+        """Remove a row; returns why that cannot be."""
         try:
             with self._database:
                 self._database.execute("DELETE FROM outbox WHERE trig_id = ? AND revision = ?", key)
         except sqlite3.Error as error:
-            self._counters["outbox.not_deleted"] += 1
-            log.error("%s cannot be deleted (%s): it will be sent once more after a restart", key[0], error)
+            return error
+        self._undeleted.discard(key)
+        return None
 
     def _send_due(self, now: int) -> None:
         for pending in list(self._pending.values())[:IN_FLIGHT]:

@@ -71,7 +71,7 @@ class Outcomes:
         for source in aligned.obs:
             counters[f"fused.{self._sources.counted_name(source)}"] += 1
         for source, why in fused.missing.items():
-            counters[f"missing.{why}.{source}"] += 1
+            counters[f"missing.{why}.{self._sources.counted_name(source)}"] += 1
         obs: Obs = next(iter(aligned.payloads.values()))
         self._captured_ns = obs.mono_ns
         observe = self._service.histograms.observe
@@ -124,7 +124,7 @@ class Outcomes:
         self._service.refusals.add("refused.obs.wild-bound", f"{wild.source} on {stream} {seconds(wild.t_ns)}")
 
     def _unreported(self, stream: str, unreported: Unreported) -> None:
-        self._counters[f"unreported.{unreported.source}"] += unreported.frames
+        self._counters[f"unreported.{self._sources.counted_name(unreported.source)}"] += unreported.frames
 
     def _doubt(self, stream: str, doubt: Doubt) -> None:
         log.warning("stream %s: %s", stream, doubt.text)

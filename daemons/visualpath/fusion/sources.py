@@ -73,7 +73,7 @@ class Sources:
 
     Args:
         streams: names of the configured streams.
-        hang_timeouts_ns: by source name, how long one inference may take; default 10 s.
+        hang_timeouts_ns: by the name of each configured source, how long one inference may take; default 10 s.
         max_rate: OBS, BOUND and skipped frames a second that a source may send for each of its streams; those of
             all that never registered count together.
     """
@@ -85,7 +85,7 @@ class Sources:
         self._unregistered = RateCap(max_rate, 0)
         self._new_signs = RateCap(NEW_SIGNS_PER_S, 0)
         self._sources: dict[str, _Source] = {}
-        self._names: set[str] = set()
+        self._names = set(hang_timeouts_ns)
         self.lost: Counter[str] = Counter()
         """Messages that never came, by source, as their sequence numbers show."""
 
@@ -105,13 +105,15 @@ class Sources:
             source = self._sources[ping.source] = _Source(ping, now, rate, RateCap(SIGNS_PER_S, now))
             if len(self._names) < MAX_NAMES:
                 self._names.add(ping.source)
-        source.ping, source.heard_ns = msgspec.structs.replace(ping, counters={}), now
+        sent = {stream: ping.sent[stream] for stream in ping.streams if stream in ping.sent}
+        source.ping, source.heard_ns = msgspec.structs.replace(ping, counters={}, sent=sent), now
         self._count_lost_tail(source)
         return changes + self._settle(source, now)
 
     def _check(self, ping: Ping, now: int) -> None:
         if ping.version.split(".")[0] != str(PROTOCOL_MAJOR):
-            raise CommandError("version", f"{ping.source} speaks protocol {ping.version}, fusion {PROTOCOL_VERSION}")
+            theirs = ping.version[:32]
+            raise CommandError("version", f"{ping.source} speaks protocol {theirs}, fusion {PROTOCOL_VERSION}")
         unknown = sorted(set(ping.streams) - self._streams)
         if unknown:
             text = f"{ping.source} wants {', '.join(unknown[:3])}"

@@ -135,7 +135,7 @@ class Fetch:
             Broken, Refused, OSError.
         """
         offset, headers = self._resumed(url)
-        with _pool(url, self.patience) as pool:
+        with connections(url, Timeout(connect=self.patience.connect_s, read=self.patience.silence_s)) as pool:
             try:
                 response = pool.request(
                     "GET",
@@ -231,9 +231,12 @@ class Fetch:
         return there
 
 
-def _pool(url: str, patience: Patience) -> urllib3.PoolManager:
-    """Connections to a server, through the proxy that the environment names (http_proxy, https_proxy, no_proxy)."""
-    timeout = Timeout(connect=patience.connect_s, read=patience.silence_s)
+def connections(url: str, timeout: Timeout) -> urllib3.PoolManager:
+    """Connections to a server, through the proxy that the environment names (http_proxy, https_proxy, no_proxy).
+
+    Raises:
+        Refused: the proxy is of no kind that is spoken here.
+    """
     address, proxies = parse_url(url), getproxies()
     proxy = proxies.get(address.scheme or "", proxies.get("all", ""))
     if not proxy or proxy_bypass(address.netloc or ""):

@@ -28,10 +28,10 @@ FILE_NAME = "models.yaml"
 
 URLS_OR_HOW = "urls (or how: the command that makes its file)"
 
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 MISSING = "Object missing required field"
 """How msgspec tells the first key that is not there."""
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z"
 """Of models and files: no path, and nothing hidden."""
 FileName = Annotated[str, Meta(pattern=NAME)]
 Url = Annotated[str, Meta(pattern="^https?://[^/@]+/")]

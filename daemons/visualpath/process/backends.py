@@ -39,6 +39,7 @@ class Backends:
         choice: what may be loaded; of a class without backends nothing is counted, changed or loaded again.
         on_change: told of each change, in the thread of `extract`.
         clock: monotonic, in ns.
+        redact: takes secrets out of a reason.
 
     Attributes:
         shown: how they stand.
@@ -51,6 +52,7 @@ class Backends:
         choice: Choice,
         on_change: Callable[[Change], None] = lambda _: None,
         clock: Callable[[], int] = mono_ns,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self.shown = Shown(names=tuple(choice.loaders))
         self.mark: dict[str, str] = {}
@@ -61,6 +63,7 @@ class Backends:
         self._ladder = Ladder(self.shown.names, choice.patience)
         self._on_change = on_change
         self._clock = clock
+        self._redact = redact
         self._loaded: dict[int, Any] = {}
         self._background: BackgroundLoad | None = None
 
@@ -233,7 +236,7 @@ class Backends:
         return self.shown.names[self._current]
 
     def _reason(self) -> str:
-        return "; ".join(f"{rung.name}: {rung.why}" for rung in self._ladder.troubles())
+        return self._redact("; ".join(f"{rung.name}: {rung.why}" for rung in self._ladder.troubles()))
 
     def _close(self, several: Iterable[Any]) -> None:
         for models in several:

@@ -42,6 +42,7 @@ class ExtractorHost:
         source: the name its observations carry.
         config: the plug-in's configuration.
         on_change: told when another of its backends comes into use, or one cannot.
+        redact: takes secrets of the configuration out of what an error says.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class ExtractorHost:
         source: str,
         config: Mapping[str, Any],
         on_change: Callable[[Change], None] = lambda _: None,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self.extractor = extractor
         self.source = source
         self._config = config
         self._on_change = on_change
+        self._redact = redact
         self._view = View(extractor.input_width, extractor.pixel_format)
         self._backends: Backends | None = None
         self._spare: BaseExtractor | None = None
@@ -84,7 +87,7 @@ class ExtractorHost:
             choice = choose(self.extractor, self._config)
             self._config = choice.config
             self._view = View(choice.input_width, choice.pixel_format)
-            self._backends = Backends(self.source, choice, self._on_change)
+            self._backends = Backends(self.source, choice, self._on_change, redact=self._redact)
             self._backends.open()
             self._spare = self._make(first)
         except (PluginError, PluginConfigError) as error:
@@ -109,7 +112,7 @@ class ExtractorHost:
                 handled = self._look(frame, seen)
             except Exception as error:
                 if not backends.failed(error):
-                    raise ExtractionError(told(error)) from error
+                    raise ExtractionError(self._redact(told(error))) from error
                 self._hand_out(backends.models)
             else:
                 backends.worked()

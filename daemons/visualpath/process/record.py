@@ -36,6 +36,7 @@ from visualpath.core.stream_types import ByHand, Firings, Input, SourceDown, Tic
 from visualpath.core.units import Duration, Size
 from visualpath.process.decision import StreamSetup
 from visualpath.runtime.config import FusionConfig
+from visualpath.runtime.redaction import Redaction, filled
 from visualpath_protocol import PROTOCOL_VERSION
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.errors import ProtocolError
@@ -44,6 +45,7 @@ from visualpath_protocol.sockets import TRIGGERS
 
 FORMAT = 2
 SUFFIX = ".vprec"
+ERROR_MAX = 200
 MAX_BYTES = 16 << 20
 """No message is larger; a length that is, is damage."""
 
@@ -77,7 +79,7 @@ class Head(Message, tag="HEAD", kw_only=True, frozen=True):
         number: of the file within the run, from 0.
         lost: how many inputs before this file are missing, at least.
         mono_ns, wall_ns: both clocks at its beginning.
-        fusion: the section `fusion` of the configuration.
+        fusion: the section `fusion` of the configuration, with `${NAME}` where a secret stood.
     """
 
     format: int = FORMAT
@@ -98,18 +100,22 @@ class Head(Message, tag="HEAD", kw_only=True, frozen=True):
         return (self.run, self.number) == (before.run, before.number + 1)
 
     def fusion_config(self) -> FusionConfig:
-        """The section `fusion`.
+        """The section `fusion`; a secret comes from the environment, as it does for the configuration.
 
         Raises:
-            RecordError: this version of visualpath does not know such.
+            RecordError: this version of visualpath does not know such, or a variable is not set.
         """
         try:
-            fusion = msgspec.convert(self.fusion, FusionConfig, dec_hook=lambda kind, value: kind(value))
+            written = filled(self.fusion, os.environ)
+            fusion = msgspec.convert(written, FusionConfig, dec_hook=lambda kind, value: kind(value))
             for rule in fusion.rules:
                 rule.condition()
                 rule.score_signal()
+        except KeyError as error:
+            raise RecordError(f"the record's fusion needs the environment variable {error.args[0]}: set it") from None
         except (msgspec.ValidationError, RuleError) as error:
-            raise RecordError(f"the record is of visualpath {self.visualpath}: fusion: {error}") from error
+            text = f"the record is of visualpath {self.visualpath[:32]}: fusion: {str(error)[:ERROR_MAX]}"
+            raise RecordError(text) from error
         return fusion
 
 
@@ -135,9 +141,9 @@ def pack(now_ns: int, stream: int, body: bytes) -> bytes:
     return prefix + _PREFIX_CRC.pack(zlib.crc32(prefix)) + body
 
 
-def builtins_of(fusion: FusionConfig) -> dict[str, Any]:
+def builtins_of(fusion: FusionConfig, redaction: Redaction) -> dict[str, Any]:
     """The section `fusion` as a HEAD has it."""
-    plain: dict[str, Any] = msgspec.to_builtins(fusion, enc_hook=_plain_quantity)
+    plain: dict[str, Any] = redaction.of(msgspec.to_builtins(fusion, enc_hook=_plain_quantity))
     return plain
 
 
@@ -293,5 +299,5 @@ def joined(paths: Iterable[Path]) -> Iterator[bytes]:
 
 def _of_this_format(path: Path, head: Head) -> Head:
     if head.format != FORMAT:
-        raise RecordError(f"{path}: is of format {head.format}; visualpath {head.visualpath} reads it")
+        raise RecordError(f"{path}: is of format {head.format}; visualpath {head.visualpath[:32]} reads it")
     return head

@@ -19,6 +19,7 @@ from visualpath.process.decision import setup_of
 from visualpath.process.record import Head, StreamHead, builtins_of, pack, trig_body
 from visualpath.process.record_writer import FILES, QUEUE_MAX_BYTES, Begin, RecordWriter
 from visualpath.runtime.config import Config
+from visualpath.runtime.redaction import Redaction, variables
 from visualpath.runtime.refusals import Refusals
 from visualpath_protocol.clock import rfc3339, wall_ns
 from visualpath_protocol.codec import encode
@@ -41,7 +42,7 @@ class Recorder:
             run=rfc3339(wall).replace("-", "").replace(":", ""),
             mono_ns=now,
             wall_ns=wall,
-            fusion=builtins_of(config.fusion),
+            fusion=builtins_of(config.fusion, Redaction(variables(config.variables))),
             streams={name: StreamHead(setup=setup_of(config, name), firings={}) for name in config.streams},
         )
         self._numbers = {name: number for number, name in enumerate(config.streams)}

@@ -5,8 +5,9 @@ Relative paths are relative to the file. Durations and sizes carry their unit: `
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -19,10 +20,23 @@ from visualpath.core.rules import RuleConfig
 from visualpath.core.strict import UNKNOWN_KEY, misfit
 from visualpath.core.units import Duration, Size, decode_quantity
 from visualpath.runtime.extractors import ExtractorConfig, ExtractorSection, expand
+from visualpath.runtime.hooks import HookConfig, check_hooks
+from visualpath.runtime.redaction import Redaction, passwords, variables
+from visualpath.runtime.security import SecurityConfig, check_security
 from visualpath.runtime.yaml_source import Key, YamlSource, nearest
-from visualpath_protocol.endpoints import CLIP, FUSION, Endpoints, default_run_dir, extractor_daemon, frame_daemon
+from visualpath_protocol.endpoints import (
+    CLIP,
+    FUSION,
+    WATCH,
+    Endpoints,
+    default_run_dir,
+    extractor_daemon,
+    frame_daemon,
+)
 from visualpath_protocol.errors import EndpointError, InvalidName
+from visualpath_protocol.keys import Keyring
 from visualpath_protocol.messages import check_name
+from visualpath_protocol.security import check_address
 from visualpath_protocol.sockets import LINKS
 
 S = TypeVar("S")
@@ -117,7 +131,7 @@ class ClipConfig(_Section, frozen=True):
         format: mjpeg, the frames as they were; or h264, which takes their place in the background.
         quota_bytes: all clips together; the oldest are deleted. 0: no bound.
         min_free_bytes: to be left on their disk, of which it is at most a tenth; the oldest are deleted. 0: no bound.
-        retention_ns: how old a clip may become. 0: for ever.
+        retention_ns: how old a clip may become, in time that the clip daemon runs. 0: for ever.
     """
 
     dir: str = "clips"
@@ -175,6 +189,7 @@ class _Root(_Section, frozen=True):
     models_dir: str = "models"
     allow_plain_loopback: bool = False
     endpoints: dict[str, str] = {}
+    security: SecurityConfig = SecurityConfig()
     streams: dict[str, Any] = {}
     extractors: dict[str, Any] = {}
     ring: RingConfig = RingConfig()
@@ -183,10 +198,15 @@ class _Root(_Section, frozen=True):
     log: LogConfig = LogConfig()
     trace: TraceConfig = TraceConfig()
     record: RecordConfig = RecordConfig()
+    hooks: dict[str, Any] = {}
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole configuration, checked, with all paths absolute."""
+    """The whole configuration, checked, with all paths absolute.
+
+    Attributes:
+        variables: the values of the `${NAME}` in the file.
+    """
 
     path: Path
     run_dir: Path
@@ -199,6 +219,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     record_dir: Path
     allow_plain_loopback: bool
     endpoint_overrides: dict[str, str]
+    keys_dir: Path
+    keys: Keyring | None
     streams: dict[str, StreamConfig]
     extractors: dict[str, ExtractorConfig]
     ring: RingConfig
@@ -207,10 +229,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log: LogConfig
     trace: TraceConfig
     record: RecordConfig
+    hooks: dict[str, HookConfig]
+    variables: dict[str, str] = {}
+
+    @property
+    def redaction(self) -> Redaction:
+        """What keeps secrets of the file out of what is shown."""
+        return Redaction(passwords(s.source for s in self.streams.values()) | variables(self.variables))
 
     def endpoints(self) -> Endpoints:
         """The address of every link."""
-        return Endpoints(self.run_dir, self.endpoint_overrides)
+        return Endpoints(self.run_dir, self.endpoint_overrides, self.keys)
 
     def streams_of(self, extractor: str) -> list[str]:
         """The streams an extractor looks at."""
@@ -227,13 +256,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return [name for name in self.extractors if stream in self.streams_of(name)]
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """Read and check visualpath.yaml.
+
+    Args:
+        environ: what `${NAME}` stands for.
 
     Raises:
         ConfigError: with file, line and key.
     """
-    source = YamlSource(path)
+    source = YamlSource(path, environ)
     root = _convert(source, source.data, _Root, ())
     base = path.resolve().parent
     run_dir = base / root.run_dir if root.run_dir else default_run_dir(base)
@@ -249,6 +281,8 @@ def load_config(path: Path) -> Config:
         record_dir=base / (root.record.dir or Path(root.state_dir) / FUSION / "record"),
         allow_plain_loopback=root.allow_plain_loopback,
         endpoint_overrides=root.endpoints,
+        keys_dir=base / root.security.keys,
+        keys=root.security.keyring(base),
         streams=_convert_named(source, "streams", root.streams, StreamConfig),
         extractors=expand(
             source, _convert_named(source, "extractors", root.extractors, ExtractorSection), root.streams
@@ -259,8 +293,11 @@ def load_config(path: Path) -> Config:
         log=root.log,
         trace=root.trace,
         record=root.record,
+        hooks=_convert_named(source, "hooks", root.hooks, HookConfig),
+        variables=source.variables,
     )
     _check(config, source)
+    check_security(root.security, _daemons(config), source)
     return _with_absolute_sources(config, base)
 
 
@@ -297,7 +334,13 @@ def _convert(source: YamlSource, value: Any, kind: type[S], key: Key) -> S:
 
 
 def _all_fields() -> list[msgspec.structs.FieldInfo]:
-    sections: list[type[msgspec.Struct]] = [*_Section.__subclasses__(), ExtractorSection, RuleConfig]
+    sections: list[type[msgspec.Struct]] = [
+        *_Section.__subclasses__(),
+        ExtractorSection,
+        RuleConfig,
+        HookConfig,
+        SecurityConfig,
+    ]
     return [f for section in sections for f in msgspec.structs.fields(section)]
 
 
@@ -331,6 +374,7 @@ def _check(config: Config, source: YamlSource) -> None:
         raise source.error(("ring", "total"), f"{message}: make it larger, or size smaller")
     if config.record.max_bytes < RECORD_MIN_BYTES:
         raise source.error(("record", "size"), "must be at least 8MiB; `enabled: false` keeps nothing")
+    check_hooks(config.hooks, source)
     _check_rules(config, source)
     _check_endpoints(config, source)
 
@@ -378,12 +422,19 @@ def _check_rules(config: Config, source: YamlSource) -> None:
             raise source.error((*place, "within" if rule.within_ns else "for"), message)
 
 
+def _daemons(config: Config) -> list[str]:
+    return [CLIP, FUSION, WATCH, *map(extractor_daemon, config.extractors), *map(frame_daemon, config.streams)]
+
+
 def _check_endpoints(config: Config, source: YamlSource) -> None:
-    daemons = (CLIP, FUSION, *map(extractor_daemon, config.extractors), *map(frame_daemon, config.streams))
-    links = [f"{daemon}/{link.name}" for daemon in daemons for link in LINKS]
-    for name in config.endpoint_overrides:
+    links = [f"{daemon}/{link.name}" for daemon in _daemons(config) for link in LINKS]
+    for name, address in config.endpoint_overrides.items():
         if name not in links:
             raise source.error(("endpoints", name), "there is no such <daemon>/<link>" + nearest(name, links))
+        try:
+            check_address(address, keyed=config.keys is not None, allow_plain_loopback=config.allow_plain_loopback)
+        except EndpointError as error:
+            raise source.error(("endpoints", name), str(error)) from None
     try:
         for name in links:
             config.endpoints().address(*name.split("/"))

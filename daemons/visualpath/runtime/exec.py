@@ -14,6 +14,7 @@ from pathlib import Path
 
 from visualpath.core.errors import ConfigError
 from visualpath.runtime.config import load_config
+from visualpath.runtime.logs import tell_refusal
 from visualpath.runtime.main import EXIT_CONFIG
 from visualpath.runtime.roles import ROLES, find_role
 
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         config = load_config(args.config)
         command = find_role(config, args.role, args.name).command(config)
     except ConfigError as error:
-        sys.stderr.write(f"visualpath-exec: {error}\n")
+        tell_refusal(f"visualpath-exec: {error}")
     else:
         _end_with_supervisor()
         os.execv(command[0], command)  # noqa: S606

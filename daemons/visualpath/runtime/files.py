@@ -27,6 +27,14 @@ def publish(temporary: Path, final: Path) -> None:
     sync_dir(final.parent)
 
 
+def overwrite_durably(path: Path, data: bytes) -> None:
+    """Replace the content of a small file where it lies: on a full disk there is no room for another beside it."""
+    with path.open("r+b", buffering=0) as file:
+        file.write(data)
+        file.truncate()
+        os.fsync(file.fileno())
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Replace the content of `path`, all or nothing."""
     temporary = path.with_name(f".{path.name}.tmp")

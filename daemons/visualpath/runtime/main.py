@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
+import resource
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Protocol
 
 from visualpath.core.errors import ConfigError, PluginError, StorageError
 from visualpath.runtime.config import Config, load_config
-from visualpath.runtime.logs import setup_logs
+from visualpath.runtime.logs import setup_logs, tell_refusal
 from visualpath.runtime.service import Service
 from visualpath_protocol.errors import AddressInUse, EndpointError
 
@@ -26,6 +26,10 @@ EXIT_FAILED = 1
 EXIT_STORAGE = 74
 EXIT_RUNNING_ALREADY = 75
 EXIT_CONFIG = 78
+
+MAX_FILES = 65_536
+"""File descriptors that a daemon may use, if the system lets it: every connection of a peer takes one, and libzmq ends
+the process when there is none for the next."""
 
 
 class Daemon(Protocol):
@@ -60,7 +64,8 @@ def run_daemon(
         config = load_config(args.config)
     except ConfigError as error:
         return _refuse(f"{name}: {error}", EXIT_CONFIG)
-    setup_logs(name, config.log.level, config.log.format)
+    _allow_files()
+    setup_logs(name, config.log.level, config.log.format, config.redaction)
     try:
         service = Service(name, config)
     except AddressInUse as error:
@@ -84,6 +89,7 @@ def _serve(service: Service, make: Callable[[Service, str], Daemon], instance: s
         return EXIT_CONFIG
     except StorageError as error:
         log.error("%s", error)
+        service.rest()
         return EXIT_STORAGE
     except Exception:
         log.critical("stopped by a defect of its own", exc_info=True)
@@ -92,8 +98,13 @@ def _serve(service: Service, make: Callable[[Service, str], Daemon], instance: s
     return 0
 
 
+def _allow_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, MAX_FILES)), hard))
+
+
 def _refuse(message: str, code: int) -> int:
-    sys.stderr.write(message + "\n")
+    tell_refusal(message)
     return code
 
 

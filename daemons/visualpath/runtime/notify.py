@@ -23,6 +23,11 @@ class Notifier:
         self.watchdog_ns = _watchdog_ns(environ)
         """How often `alive` must be called, at most; None where nobody watches."""
 
+    @property
+    def listens(self) -> bool:
+        """Whether there is a service manager to tell."""
+        return bool(self._address)
+
     def ready(self, status: str) -> None:
         """The daemon serves."""
         self._send("READY=1", f"STATUS={status}")

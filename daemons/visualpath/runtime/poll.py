@@ -38,7 +38,7 @@ class PollLoop:
 
     def __init__(self) -> None:
         self._poller = zmq.Poller()
-        self._handlers: dict[ZmqSocket, Callable[[Parts], None]] = {}
+        self._handlers: dict[ZmqSocket, tuple[Callable[[Parts], None], int]] = {}
         self._timers: list[_Timer] = []
         self._tickers: list[tuple[Callable[[int], None], Callable[[], int | None]]] = []
         self._handed_over: deque[Callable[[], None]] = deque()
@@ -46,9 +46,9 @@ class PollLoop:
         self._wake_read, self.wake_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poller.register(self._wake_read, zmq.POLLIN)
 
-    def watch(self, socket: ZmqSocket, handler: Callable[[Parts], None]) -> None:
-        """Call `handler(parts)` for each message that arrives on `socket`."""
-        self._handlers[socket] = handler
+    def watch(self, socket: ZmqSocket, handler: Callable[[Parts], None], at_once: int = MAX_PARTS_PER_PASS) -> None:
+        """Call `handler(parts)` for each message that arrives on `socket`, at most `at_once` of them in one pass."""
+        self._handlers[socket] = handler, at_once
         self._poller.register(socket, zmq.POLLIN)
 
     def every(self, interval_ns: int, callback: Callable[[int], None]) -> None:
@@ -89,6 +89,15 @@ class PollLoop:
         self._stopping = False
         self._run_handed_over()
 
+    def rest(self, wait_ns: int) -> None:
+        """Do nothing for so long, or until SIGTERM or SIGINT."""
+        until_ns = mono_ns() + wait_ns
+        poller = zmq.Poller()
+        poller.register(self._wake_read, zmq.POLLIN)
+        while not self._stopping and (left_ns := until_ns - mono_ns()) > 0:
+            if poller.poll(-(-left_ns // NS_PER_MS)):
+                self._drain_wakeups()
+
     def close(self) -> None:
         """Give the wake-up pipe back."""
         os.close(self._wake_read)
@@ -104,8 +113,8 @@ class PollLoop:
         return max(0, -(-wait_ns // NS_PER_MS))
 
     def _drain(self, socket: ZmqSocket) -> None:
-        handler = self._handlers[socket]
-        for _ in range(MAX_PARTS_PER_PASS):
+        handler, at_once = self._handlers[socket]
+        for _ in range(at_once):
             try:
                 parts = socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:

@@ -7,6 +7,9 @@ from collections import Counter
 
 log = logging.getLogger(__name__)
 
+DETAIL_MAX = 500
+"""Characters of a detail that are kept: it may quote what a peer or a plug-in said."""
+
 
 class Refusals:
     """Counts what was refused; `report` logs one line for each reason that came up since the last call."""
@@ -19,7 +22,7 @@ class Refusals:
         """Count refusals. `reason` names a counter, such as `refused.obs.malformed`."""
         if times:
             self.counters[reason] += times
-            self._recent[reason] = (self._recent.get(reason, (0, ""))[0] + times, str(detail))
+            self._recent[reason] = (self._recent.get(reason, (0, ""))[0] + times, str(detail)[:DETAIL_MAX])
 
     def report(self, _now: int) -> None:
         """Log what has been refused since the last report."""

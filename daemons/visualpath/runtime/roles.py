@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from visualpath.core.errors import ConfigError
 from visualpath.runtime.config import Config
-from visualpath_protocol.endpoints import CLIP, FUSION, extractor_daemon, frame_daemon
+from visualpath_protocol.endpoints import CLIP, FUSION, WATCH, extractor_daemon, frame_daemon
 
 CORE_VENV = "core"
-ROLES = ("frame", "extractor", "fusion", "clip")
+ROLES = ("frame", "extractor", "fusion", "clip", "watch")
+NOT_FOR_ALL = {
+    "path", "venvs_dir", "models_dir", "streams", "extractors", "fusion", "record", "record_dir", "clip", "clips_dir",
+    "hooks", "keys", "variables",
+}  # fmt: skip
+"""Fields of the configuration that only some daemons go by; the others concern all."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,7 @@ def roles(config: Config) -> list[Role]:
         Role("fusion", "", FUSION, CORE_VENV),
         *(Role("extractor", name, extractor_daemon(name), e.venv) for name, e in config.extractors.items()),
         *(Role("frame", name, frame_daemon(name), CORE_VENV) for name in config.streams),
+        *([Role("watch", "", WATCH, CORE_VENV)] if config.hooks else []),
     ]
 
 
@@ -51,3 +62,38 @@ def find_role(config: Config, role: str, instance: str) -> Role:
             return candidate
     known = ", ".join(f"{r.role} {r.instance}".strip() for r in roles(config))
     raise ConfigError(f"{config.path} has no {role} {instance!r}; it has: {known}")
+
+
+def fingerprint(config: Config, daemon: str) -> str:
+    """Of all that one daemon goes by: another one if a restart would make it work otherwise."""
+    common = {name: getattr(config, name) for name in config.__struct_fields__ if name not in NOT_FOR_ALL}
+    keys = config.keys  # their files are read again while a daemon runs
+    common["keys"] = keys and [keys.own, dict(keys.servers)]
+    own = next((_own(config, role) for role in roles(config) if role.daemon == daemon), None)
+    return hashlib.sha256(msgspec.json.encode([common, own], enc_hook=_as_builtin)).hexdigest()[:12]
+
+
+def _own(config: Config, role: Role) -> Any:
+    """What concerns one daemon, and not all."""
+    topology = {name: (e.group, e.stride, e.phase, config.streams_of(name)) for name, e in config.extractors.items()}
+    if role.role == "frame":
+        return config.streams[role.instance], config.extractors_of(role.instance)
+    if role.role == "extractor":
+        extractor = config.extractors[role.instance]
+        needed = [each for each in topology.items() if each[1][0] in extractor.depends]
+        return extractor, topology[role.instance], needed, config.models_dir, config.venvs_dir
+    if role.role == "fusion":
+        waited_for = {name: (e.expected, e.hang_timeout_ns, e.depends) for name, e in config.extractors.items()}
+        return config.fusion, list(config.streams), topology, waited_for, config.record, config.record_dir
+    if role.role == "clip":
+        return config.clip, config.clips_dir, list(config.streams)
+    return [each.daemon for each in roles(config)], config.hooks
+
+
+def _as_builtin(value: object) -> str | int:
+    """For msgspec: what of a configuration is no builtin."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, int):  # a Duration or Size
+        return int(value)
+    raise NotImplementedError(f"no fingerprint of {value!r}")

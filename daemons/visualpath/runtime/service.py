@@ -13,10 +13,13 @@ import zmq
 
 from visualpath.core.errors import CommandError
 from visualpath.runtime.config import Config
+from visualpath.runtime.guard import Guard
 from visualpath.runtime.histogram import Histograms
+from visualpath.runtime.lately import STEP_NS, Lately
 from visualpath.runtime.notify import Notifier
 from visualpath.runtime.poll import Parts, PollLoop
 from visualpath.runtime.refusals import Refusals
+from visualpath.runtime.roles import fingerprint
 from visualpath.runtime.summary import summary
 from visualpath.runtime.tracing import Tracing
 from visualpath_protocol import PROTOCOL_VERSION
@@ -42,11 +45,16 @@ from visualpath_protocol.sockets import (
     ZmqSocket,
     bind,
     connect,
+    is_tcp,
 )
 
 log = logging.getLogger(__name__)
 
 STATUS_INTERVAL_NS = 5 * NS_PER_S
+REST_NS = 20 * NS_PER_S
+"""180 starts an hour are what the units allow; less than the time after which the watchdog bites."""
+COMMANDS_AT_ONCE = 20
+"""Commands in one pass of the loop: who floods this link waits, and not the frames."""
 MAX_TAPPED = 100
 """Different subscriptions on the tap; peers could invent any number."""
 
@@ -79,11 +87,13 @@ class Service:
         self.loop = PollLoop()
         self.counters: Counter[str] = Counter()
         self.refusals = Refusals(self.counters)
+        self._lately = Lately(self.counters)
         self.histograms = Histograms(self.counters, len(config.streams) * max(1, len(config.extractors)))
         self._tracing = Tracing(name, config, self.refusals)
         self.trace = self._tracing.hub
         self.status: Callable[[], dict[str, Any]] = dict
         self._started_ns = mono_ns()
+        self._fingerprint = fingerprint(config, name)
         self._commands: dict[str, CommandHandler] = {
             "status": self._status,
             "metrics": self._metrics,
@@ -91,6 +101,7 @@ class Service:
         }
         self._context: ZmqContext = zmq.Context()
         self._sockets: list[ZmqSocket] = []
+        self._guard: Guard | None = None
         self._tapped: set[bytes] = set()
         self._notifier = Notifier()
         self.working: Callable[[], bool] = lambda: True
@@ -101,28 +112,38 @@ class Service:
             self.close()
             raise
         self._command_codec = Codec(Command, max_bytes=CONTROL.max_bytes)
-        self.loop.watch(self._control, self._on_command)
+        self.loop.watch(self._control, self._on_command, COMMANDS_AT_ONCE)
         self.loop.watch(self._tap, self._on_tap)
         self.loop.every(NS_PER_S, self.refusals.report)
+        self.loop.every(STEP_NS, self._lately.step)
         self.loop.every(STATUS_INTERVAL_NS, lambda _now: self._notifier.status(summary(self._status({}))))
         if self._notifier.watchdog_ns is not None:
             self.loop.every(self._notifier.watchdog_ns, self._feed_watchdog)
 
     def bind(self, link: Link) -> ZmqSocket:
         """The serving side of one of this daemon's links."""
+        address = self.endpoints.address(self.name, link.name)
+        keyring = self.endpoints.keys if is_tcp(address) else None
+        if keyring is not None and self._guard is None:
+            self._guard = Guard(self._context, self.loop, self.refusals, keyring.folder)
         socket = bind(
             self._context,
             link,
-            self.endpoints.address(self.name, link.name),
+            address,
             self._claim,
+            keys=keyring.serving() if keyring is not None else None,
             allow_plain_loopback=self.config.allow_plain_loopback,
         )
         self._sockets.append(socket)
+        if keyring is not None and self._guard is not None:
+            self._guard.watch(socket, link, address)
         return socket
 
     def connect(self, link: Link, daemon: str, *, identity: str = "") -> ZmqSocket:
         """The asking side of another daemon's link."""
-        socket = connect(self._context, link, self.endpoints.address(daemon, link.name), identity=identity)
+        address = self.endpoints.address(daemon, link.name)
+        keys = self.endpoints.client_keys(daemon, link.name, self.name)
+        socket = connect(self._context, link, address, identity=identity, keys=keys)
         self._sockets.append(socket)
         return socket
 
@@ -141,9 +162,7 @@ class Service:
     def subscription(self, parts: Parts, link: Link) -> tuple[bool, bytes] | None:
         """What a peer of an XPUB said: whether it comes (or goes), and the topic. None (counted) if it is neither."""
         said = parts[0]
-        if len(said) > link.max_bytes:
-            self._refuse(link.name, OversizedMessage(f"a subscription of {len(said)} bytes"))
-        elif len(parts) > 1 or said[:1] not in (SUBSCRIBE, UNSUBSCRIBE) or len(said) > 1 + TOPIC_MAX_BYTES:
+        if len(parts) > 1 or said[:1] not in (SUBSCRIBE, UNSUBSCRIBE) or len(said) > 1 + TOPIC_MAX_BYTES:
             self._refuse(link.name, MalformedMessage(f"no subscription: {said[:TOPIC_MAX_BYTES]!r}"))
         else:
             return said[:1] == SUBSCRIBE, said[1:]
@@ -156,7 +175,13 @@ class Service:
     def ready(self) -> None:
         """The daemon serves from now on."""
         log.info("ready")
-        self._notifier.ready("ready")
+        self._notifier.ready(summary(self._status({})))
+
+    def rest(self) -> None:
+        """Under systemd, wait before the end: it gives up for good a unit that has to be started too often."""
+        if self._notifier.listens:
+            self._notifier.alive()
+            self.loop.rest(REST_NS)
 
     def stopping(self) -> None:
         """The orderly end has begun."""
@@ -191,6 +216,8 @@ class Service:
     def close(self) -> None:
         """Write the trace to its end, close all sockets and give the folder up."""
         self.trace.close()
+        if self._guard is not None:
+            self._guard.close()
         for socket in self._sockets:
             socket.close()
         self._context.term()
@@ -246,12 +273,15 @@ class Service:
         return {
             "daemon": self.name,
             "pid": os.getpid(),
+            "config": self._fingerprint,
             "protocol": PROTOCOL_VERSION,
             "uptime_ns": mono_ns() - self._started_ns,
             "rss_bytes": resident_bytes(),
+            "open_files": len(os.listdir("/proc/self/fd")),
             "trace": self._tracing.status(),
             **self.status(),
             "counters": {name: min(count, COUNT_MAX) for name, count in list(self.counters.items())},
+            "lately": {name: min(count, COUNT_MAX) for name, count in self._lately.growth().items()},
         }
 
     def _metrics(self, args: dict[str, Any]) -> dict[str, Any]:

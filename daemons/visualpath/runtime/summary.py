@@ -21,11 +21,17 @@ def summary(status: dict[str, Any]) -> str:
         latency_ms = extractor["latency_ms"]["p95"]
         pace = f" ({extractor['obs_per_s']:.3g}/s, p95 {latency_ms:.0f} ms)" if latency_ms is not None else ""
         state = extractor["state"] + _backend(extractor.get("backend"))
+        if extractor["state"] != "starting" and not extractor["registered"]:
+            state += " (not accepted by fusion)"
         return f"{state}, {counters.get('sent.obs', 0)} observed{pace}, {skipped} skipped"
     if "outbox" in status:
         sources = ", ".join(f"{name} {source['state']}" for name, source in status["sources"].items()) or "no sources"
         sets, triggers = counters.get("sets", 0), counters.get("triggers", 0)
         return f"{sets} sets, {triggers} triggers, {status['outbox']} to deliver; {sources}"
+    if "hooks" in status:
+        told = sum(n for name, n in counters.items() if name.startswith("hooks.done."))
+        waiting = sum(hook["waiting"] for hook in status["hooks"].values())
+        return f"all is {status['state']}; {told} events told, {waiting} to tell"
     saved, failed = counters.get("clips.saved", 0), counters.get("clips.failed", 0)
     recording = sum(stream["recording"] for stream in status["streams"].values())
     return f"{saved} saved, {recording} recording, {failed} failed"

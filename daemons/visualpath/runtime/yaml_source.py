@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,16 @@ from typing import Any
 import yaml
 
 from visualpath.core.errors import ConfigError
+from visualpath.runtime.redaction import VARIABLE, Redaction, variables
 
 Key = tuple[str | int, ...]
 """Place of a value: mapping keys and list indexes from the root."""
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+MAX_BYTES = 1 << 20
+MAX_VALUES = 100_000
+"""Of one file, aliases (`*name`) followed: a few lines of them can stand for more than any memory holds."""
+ERROR_MAX = 300
+"""Characters of an error that may quote the file."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -34,6 +38,9 @@ class _Loader(yaml.SafeLoader):
 class YamlSource:
     """One YAML file: `data` as builtins, and the line of each key for error messages.
 
+    Attributes:
+        variables: the `${NAME}` that were met so far, and their values.
+
     Raises:
         ConfigError: not readable, no YAML, no mapping, a duplicate key, or an unset variable.
     """
@@ -41,10 +48,12 @@ class YamlSource:
     def __init__(self, path: Path, environ: Mapping[str, str] = os.environ) -> None:
         self.path = path
         self._environ = environ
+        self.variables: dict[str, str] = {}
         self._lines: dict[Key, int] = {}
+        self._values = 0
         self._constructor = yaml.SafeLoader("")
         try:
-            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+            node = yaml.compose(_text(path), Loader=_Loader)
             if not isinstance(node, yaml.MappingNode):
                 raise ConfigError(f"{path}:1: must be a mapping of sections (streams:, extractors:, fusion:, ...)")
             self.data: dict[str, Any] = self._build_mapping(node, ())
@@ -60,16 +69,20 @@ class YamlSource:
             mark = getattr(error, "problem_mark", None)
             where = f":{mark.line + 1}" if mark else ""
             problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-            raise ConfigError(f"{path}{where}: {problem}") from error
+            raise ConfigError(f"{path}{where}: {problem[:ERROR_MAX]}") from error
 
     def error(self, key: Key, message: str) -> ConfigError:
-        """A ConfigError that says file, line and key."""
+        """A ConfigError that says file, line and key; the values of variables stay out of it."""
         line = next((self._lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in self._lines), 1)
-        name = ".".join(map(str, key))
+        name = ".".join(map(str, key))[:ERROR_MAX]
+        message = Redaction(variables(self.variables))(message)[:ERROR_MAX]
         return ConfigError(f"{self.path}:{line}: {name}: {message}" if name else f"{self.path}:{line}: {message}")
 
     def _build(self, node: yaml.Node, key: Key) -> Any:
         self._lines.setdefault(key, node.start_mark.line + 1)
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise self.error(key[:1], f"stands for more than {MAX_VALUES} values: an alias within an alias?")
         if isinstance(node, yaml.MappingNode):
             return self._build_mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
@@ -78,7 +91,7 @@ class YamlSource:
             value = self._constructor.construct_object(node, deep=True)
         except Exception as error:  # PyYAML's constructors raise whatever int(), date() and their tables do
             raise self.error(key, f"{str(node.value)[:32]!r} is no {node.tag.rpartition(':')[2]}") from error
-        return _VARIABLE.sub(lambda match: self._variable(match[1], key), value) if isinstance(value, str) else value
+        return VARIABLE.sub(lambda match: self._variable(match[1], key), value) if isinstance(value, str) else value
 
     def _build_mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -93,9 +106,18 @@ class YamlSource:
 
     def _variable(self, name: str, key: Key) -> str:
         try:
-            return self._environ[name]
+            value = self.variables[name] = self._environ[name]
         except KeyError:
             raise self.error(key, f"the environment variable {name} is not set") from None
+        return value
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path}: has more than {MAX_BYTES} bytes: that is no configuration")
+    return data.decode()
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

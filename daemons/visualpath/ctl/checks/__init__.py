@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from visualpath.ctl.checks import daemons, extractors, folders, machine, memory, streams, venvs
+from visualpath.ctl.checks import daemons, extractors, folders, keys, machine, memory, streams, venvs
 from visualpath.ctl.checks.finding import Examined, Findings
 
 CHECKS: dict[str, Callable[[Examined], Findings]] = {
@@ -16,6 +16,7 @@ CHECKS: dict[str, Callable[[Examined], Findings]] = {
     "disk": memory.check_disk,
     "ring": memory.check_ring,
     "sockets": daemons.check_sockets,
+    "keys": keys.check_keys,
     "daemons": daemons.check_daemons,
     "extractors": extractors.check_extractors,
     "machine": machine.check_machine,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from visualpath.ctl.checks.finding import Examined, Findings, ok, problem, warning
 from visualpath.ctl.checks.folders import owner
-from visualpath.ctl.ends import recent_ends
-from visualpath.ctl.supervisor import ALIVE, LocalSupervisor
+from visualpath.ctl.supervisor import LocalSupervisor
+from visualpath.ctl.supervisors import supervisor_of
 from visualpath.runtime.config import Config
 from visualpath.runtime.roles import roles
 from visualpath_protocol.endpoints import IPC_PATH_MAX_BYTES
@@ -26,11 +26,12 @@ def check_sockets(examined: Examined) -> Findings:
     config = examined.config
     yield from _check_lengths(config)
     clean = True
+    one_user = isinstance(supervisor_of(config), LocalSupervisor)
     for role in roles(config):
         folder = config.run_dir / role.daemon
         if not folder.exists():
             continue
-        if folder.stat().st_uid != os.geteuid():
+        if one_user and folder.stat().st_uid != os.geteuid():
             clean = False
             mend = f"vpctl down as that user, then rm -r {folder}; or work as that user"
             yield problem(f"{folder} belongs to another user ({owner(folder)})", mend)
@@ -56,11 +57,12 @@ def _check_lengths(config: Config) -> Findings:
 def check_daemons(examined: Examined) -> Findings:
     """Who answers, who does not although it is there, and who does not stay up."""
     config, statuses = examined.config, examined.statuses
-    processes = LocalSupervisor(config).processes()
+    supervisor = supervisor_of(config)
+    processes = supervisor.processes()
     down, starting = [], []
     for name in (name for name, status in statuses.items() if status is None):
         pid = lock_holder(config.run_dir / name / "lock")
-        if pid is None and processes.get(name, {}).get("statename") in ALIVE:
+        if pid is None and name in processes and processes[name].state in ("starting", "up"):
             starting.append(name)
         elif pid is None:
             down.append(name)
@@ -73,7 +75,7 @@ def check_daemons(examined: Examined) -> Findings:
     elif all(status is not None for status in statuses.values()):
         yield ok(f"all {len(statuses)} daemons answer")
     if starting:
-        yield warning(f"supervisord is starting {', '.join(starting)}", "vpctl doctor, in a moment")
+        yield warning(f"{supervisor.name} is starting {', '.join(starting)}", "vpctl doctor, in a moment")
     yield from _check_work(examined)
     yield from _check_supervisor(examined)
 
@@ -101,21 +103,23 @@ def _check_work(examined: Examined) -> Findings:
 
 def _check_supervisor(examined: Examined) -> Findings:
     """Who does not stay up, and who was started by somebody else."""
-    supervisor, statuses = LocalSupervisor(examined.config), examined.statuses
-    broken, ends = supervisor.broken(), recent_ends(supervisor.folder)
-    for name, lines in broken.items():
-        last = lines.strip().splitlines()[-1:] or ["it has written nothing"]
+    statuses, supervisor = examined.statuses, supervisor_of(examined.config)
+    processes, ends = supervisor.processes(), supervisor.ends()
+    failing = [name for name, process in processes.items() if process.state == "failing"]
+    for name in failing:
         told = f"; it {ends[name]}" if name in ends else ""
-        yield problem(f"{name} does not stay up: {last[0]}{told}", f"vpctl logs {name}")
-    for name in (name for name in statuses if name in ends and name not in broken):
+        yield problem(
+            f"{name} does not stay up: {processes[name].told or 'it has written nothing'}{told}", f"vpctl logs {name}"
+        )
+    for name in (name for name in statuses if name in ends and name not in failing):
         say = problem if ends[name].count >= ENDS_MANY else warning
         yield say(f"{name} {ends[name]}", f"vpctl logs {name}")
-    processes = supervisor.processes()
     for name, status in statuses.items():
-        if status is not None and processes and processes.get(name, {}).get("pid") != status["pid"]:
+        process = processes.get(name)
+        if status is not None and processes and (process is None or process.pid != status["pid"]):
             yield warning(
-                f"{name} is process {status['pid']}, which this supervisord has not started",
-                f"kill {status['pid']}; supervisord then starts its own",
+                f"{name} is process {status['pid']}, which this {supervisor.name} has not started",
+                f"kill {status['pid']}; {supervisor.name} then starts its own",
             )
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+from visualpath.core.health import FRAMES_ENOUGH, SHARE_MIN
 from visualpath.ctl.checks.finding import Examined, Findings, ok, warning
 from visualpath.ctl.rule_signals import never_gave, signals_of
 from visualpath.runtime.config import Config
 from visualpath_protocol.endpoints import extractor_daemon
-
-FRAMES_ENOUGH = 300
-"""After so many frames an extractor is judged: 10 s of a usual camera, all of them looked at."""
-SHARE_MIN = 0.2
-"""Of the frames that an extractor should look at; the others found its model at work."""
 
 
 def check_extractors(examined: Examined) -> Findings:

@@ -45,7 +45,7 @@ def command(vpctl: Vpctl, quiet: bool) -> None:
 def _examine(vpctl: Vpctl) -> tuple[Report, int]:
     """All findings, and the exit code should there be a problem among them."""
     try:
-        config = load_config(vpctl.config_path)
+        config = load_config(vpctl.config_path, vpctl.variables)
     except ConfigError as error:
         bad = problem(str(error), "mend it there; `vpctl validate` shows what comes next")
         return [("configuration", bad), *_run("machine", None)], EXIT_CONFIG

@@ -1,4 +1,4 @@
-"""`vpctl down`: stop every daemon that `vpctl up` started."""
+"""`vpctl down`: stop every daemon on this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import click
 
 from visualpath.core.errors import VisualpathError
 from visualpath.ctl.console import EXIT_REFUSED, Vpctl, pass_vpctl
-from visualpath.ctl.supervisor import LocalSupervisor
 
 
 @click.command("down")
@@ -14,7 +13,7 @@ from visualpath.ctl.supervisor import LocalSupervisor
 def command(vpctl: Vpctl) -> None:
     """Stop all daemons on this machine; does nothing if none run."""
     try:
-        stopped = LocalSupervisor(vpctl.config).stop()
+        stopped = vpctl.supervisor.stop()
     except VisualpathError as error:
         vpctl.fail(str(error), EXIT_REFUSED)
     vpctl.show({"down": True, "stopped": stopped}, "stopped" if stopped else "nothing ran")

@@ -58,7 +58,7 @@ def _print(vpctl: Vpctl, answer: Answer, rules: list[Verdict], captured: str) ->
     for note in answer.notes:
         click.echo(f"note: {note}")
     if answer.failed:
-        click.echo(f"the fusion plug-in failed on this frame: {answer.failed}")
+        click.echo(f"the fusion plug-in failed on this frame: {vpctl.hide(answer.failed)}")
     vpctl.console.print(_sources(answer))
     labels = {rule.label for rule in rules}
     waiting = [each for each in answer.waiting if labels.intersection(each.labels)]

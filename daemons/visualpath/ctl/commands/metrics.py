@@ -7,6 +7,7 @@ import click
 from visualpath.ctl.commands.status import collect
 from visualpath.ctl.console import Vpctl, pass_vpctl
 from visualpath.ctl.exposition import exposition
+from visualpath.ctl.health import health_of
 
 
 @click.command("metrics")
@@ -17,4 +18,5 @@ def command(vpctl: Vpctl) -> None:
     Daemons that are down are no failure: visualpath_up is 0 for them.
     """
     answers = collect(vpctl, command="metrics")
-    vpctl.show(answers, exposition(answers).rstrip("\n"))
+    health = health_of(vpctl.supervisor, answers)
+    vpctl.show(answers, exposition(answers, health).rstrip("\n"))

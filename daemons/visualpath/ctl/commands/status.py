@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import click
 from rich.table import Table
 
-from visualpath.core.errors import CommandError, Unreachable
+from visualpath.core.health import Health, worst
 from visualpath.ctl.console import EXIT_ALL_DOWN, EXIT_SOME_DOWN, Vpctl, clock, pass_vpctl
-from visualpath.ctl.ends import recent_ends
-from visualpath.ctl.supervisor import LocalSupervisor
-from visualpath.runtime.control import ControlClient
+from visualpath.ctl.health import health_of
+from visualpath.ctl.supervision import SupervisorFailed
+from visualpath.runtime.control import ControlClient, ask_all
 from visualpath.runtime.roles import roles
 from visualpath.runtime.summary import summary
-from visualpath_protocol.endpoints import Endpoints
 
 ANSWER_MS = 500
 
@@ -29,21 +26,12 @@ def collect(
     vpctl: Vpctl, daemons: Sequence[str] = (), command: str = "status", args: dict[str, Any] | None = None
 ) -> Statuses:
     """What each of the daemons (default: all) answers to a command, by name; None for one that does not answer."""
-    daemons = daemons or [role.daemon for role in roles(vpctl.config)]
-    with ThreadPoolExecutor(max_workers=len(daemons)) as pool:  # those that are down are waited for together
-        ask = partial(_ask, vpctl.config.endpoints(), command=command, args=args)
-        return dict(zip(daemons, pool.map(ask, daemons), strict=True))
-
-
-def _ask(endpoints: Endpoints, daemon: str, command: str, args: dict[str, Any] | None) -> dict[str, Any] | None:
-    client = ControlClient(endpoints)
+    client = ControlClient(vpctl.config.endpoints())
     try:
-        answer: dict[str, Any] = client.ask(daemon, command, args, timeout_ms=ANSWER_MS)
-    except (Unreachable, CommandError):
-        return None
+        asked = daemons or [role.daemon for role in roles(vpctl.config)]
+        return ask_all(client, asked, command, args, timeout_ms=ANSWER_MS)
     finally:
         client.close()
-    return answer
 
 
 @click.command("status")
@@ -52,19 +40,42 @@ def command(vpctl: Vpctl) -> None:
     """Show each daemon and how it is."""
     statuses = collect(vpctl)
     table = Table("daemon", "pid", "up for", "memory", "state", box=None, pad_edge=False)
-    supervisor = LocalSupervisor(vpctl.config)
-    broken, ends = supervisor.broken(), recent_ends(supervisor.folder)
+    told = _told(vpctl)
     for daemon, status in statuses.items():
-        ended = f"; {ends[daemon]}" if daemon in ends else ""
         if status is None:
-            last_words = broken.get(daemon, "").rpartition("\n")[2]
-            state = f"down; its last words: {last_words}" if last_words else "down"
-            table.add_row(daemon, "-", "-", "-", state + ended)
+            table.add_row(daemon, "-", "-", "-", "; ".join(["down", *told.get(daemon, [])]))
             continue
         memory = f"{status['rss_bytes'] >> 20} MiB"
-        table.add_row(daemon, str(status["pid"]), clock(status["uptime_ns"]), memory, summary(status) + ended)
+        state = "; ".join([summary(status), *told.get(daemon, [])])
+        table.add_row(daemon, str(status["pid"]), clock(status["uptime_ns"]), memory, state)
     vpctl.show(statuses, table)
+    if not vpctl.as_json and any(statuses.values()):
+        click.echo(_health_line(health_of(vpctl.supervisor, statuses)))
     report_down(vpctl, statuses)
+
+
+def _told(vpctl: Vpctl) -> dict[str, list[str]]:
+    """What the supervisor says of each daemon that does not simply run."""
+    try:
+        processes, ends = vpctl.supervisor.processes(), vpctl.supervisor.ends()
+    except SupervisorFailed as error:  # what the daemons say is worth showing without it
+        click.echo(f"vpctl: {error}", err=True)
+        return {}
+    told = {daemon: [process.told] for daemon, process in processes.items() if process.told}
+    for daemon, end in ends.items():
+        told[daemon] = [*told.get(daemon, []), str(end)]
+    return told
+
+
+def _health_line(parts: dict[str, Health]) -> str:
+    ill = [daemon for daemon, health in parts.items() if health.state != "healthy"]
+    more = f" ({', '.join(ill)}); `vpctl health` says why" if ill else ""
+    return f"\nhealth: {worst(parts)}{more}"
+
+
+def is_loading(status: dict[str, Any] | None) -> bool:
+    """Whether a daemon is an extractor that still loads its models."""
+    return status is not None and status.get("extractor", {}).get("state") == "starting"
 
 
 def report_down(vpctl: Vpctl, statuses: Statuses) -> None:

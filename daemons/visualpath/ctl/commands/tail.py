@@ -127,8 +127,11 @@ class Taps:
     def __init__(self, endpoints: Endpoints, daemons: list[str], kinds: tuple[str, ...]) -> None:
         self._kinds = frozenset(kinds)
         self._codec = Codec(Event, max_bytes=TAP.max_bytes)
+        keys = {daemon: endpoints.client_keys(daemon, TAP.name, "vpctl") for daemon in daemons}
         self._context: ZmqContext = zmq.Context()
-        self._sockets = [connect(self._context, TAP, endpoints.address(daemon, TAP.name)) for daemon in daemons]
+        self._sockets = [
+            connect(self._context, TAP, endpoints.address(daemon, TAP.name), keys=keys[daemon]) for daemon in daemons
+        ]
         self._poller = zmq.Poller()
         for socket in self._sockets:
             for kind in kinds or ("",):

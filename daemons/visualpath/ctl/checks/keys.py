@@ -1,0 +1,33 @@
+"""Whether the keys for connections over tcp are there, and safe."""
+
+from __future__ import annotations
+
+from visualpath.ctl.checks.finding import Examined, Findings, ok, problem, warning
+from visualpath_protocol.errors import KeyFileError
+from visualpath_protocol.sockets import is_tcp
+
+
+def check_keys(examined: Examined) -> Findings:
+    """The machine's own pair, the public keys of others, and files that hold none; nothing where nothing is tcp."""
+    config = examined.config
+    links = [name for name, address in config.endpoint_overrides.items() if is_tcp(address)]
+    if not links:
+        return
+    if config.keys is None:
+        yield warning(f"tcp without keys: {', '.join(links)}; every user of this machine may connect")
+        return
+    folder, mend = config.keys.folder, "docs/operations.md, Over a network, has the steps"
+    try:
+        known, wrong = folder.known()
+        config.keys.serving()
+        for name in {config.keys.own, *config.keys.servers.values()}:
+            folder.public(name)
+    except KeyFileError as error:
+        yield problem(str(error), mend)
+    except OSError as error:
+        yield problem(f"{folder.path}: {error.strerror}", f"`vpctl keys new {config.keys.own}` makes the first")
+    else:
+        for each in wrong:
+            yield warning(each, "mend or remove it: it lets nobody in")
+        names = sorted(each.name for each in known.values() if not each.revoked)
+        yield ok(f"keys of {', '.join(names)} for {', '.join(links)}")

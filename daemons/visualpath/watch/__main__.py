@@ -1,0 +1,7 @@
+"""`python -m visualpath.watch --config visualpath.yaml`."""
+
+import sys
+
+from visualpath.watch.daemon import main
+
+sys.exit(main())

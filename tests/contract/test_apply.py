@@ -1,0 +1,80 @@
+"""`vpctl apply` with a real supervisord and real daemons."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFIG = """
+    state_dir: state
+    venvs_dir: venvs
+    ring: {{dir: ring, length: 10s, size: 16MiB}}
+    clip: {{dir: clips, pre: 1s, post: {post}, format: mjpeg}}
+    streams:
+      cam1: {{source: "synthetic://?width=64&height=48&fps=10&live=1"}}
+    extractors: {extractors}
+    fusion: {{rules: [{{label: x, when: probe.id < 0}}]}}
+"""
+PROBE = "{{probe: {{plugin: scripted, venv: core, config: {{release: '{release}'}}}}{more}}}"
+DAEMONS = ["clip", "fusion", "extractor-probe", "frame-cam1"]
+
+
+@pytest.fixture
+def configure(write_config, release):
+    """Write the configuration, with something changed."""
+
+    def write(post="1s", more=""):
+        return write_config(CONFIG.format(post=post, extractors=PROBE.format(release=release, more=more)))
+
+    return write
+
+
+@pytest.fixture
+def config(configure, short_dir, scripted_plugins, monkeypatch):
+    """Everything runs in the venv of the tests."""
+    (short_dir / "venvs").mkdir()
+    (short_dir / "venvs" / "core").symlink_to(Path(sys.executable).parents[1])
+    info = Path(scripted_plugins) / "rules-0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rules\nVersion: 0\n")
+    (info / "entry_points.txt").write_text("[visualpath.fusions]\nrules = visualpath.core.rules:RulesFusion\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [scripted_plugins, os.environ.get("PYTHONPATH")])))
+    return configure()
+
+
+@pytest.fixture
+def applied(config, vpctl):
+    """All daemons run; their process ids by name."""
+    result = vpctl("apply")
+    try:
+        assert (result.exit_code, result.stdout) == (0, f"started {', '.join(DAEMONS)}\n")
+        yield pids(vpctl)
+    finally:
+        assert vpctl("down").exit_code == 0
+
+
+def pids(vpctl):
+    statuses = json.loads(vpctl("--json", "status").stdout)
+    return {name: status["pid"] for name, status in statuses.items()}
+
+
+def test_applied_again_it_does_nothing(applied, vpctl):
+    assert vpctl("apply").stdout == "nothing to do\n"
+    assert pids(vpctl) == applied
+
+
+def test_a_change_restarts_whom_it_concerns_and_nobody_else(applied, vpctl, configure):
+    configure(post="2s")
+    assert vpctl("apply").stdout == "restarted clip\n"
+    after = pids(vpctl)
+    assert {name for name in DAEMONS if after[name] != applied[name]} == {"clip"}
+
+
+def test_a_daemon_that_does_not_come_up_is_exit_1_with_its_last_words(applied, vpctl, configure):
+    configure(more=", broken: {plugin: no-such-plug-in, venv: core}")
+    result = vpctl("apply")
+    assert result.exit_code == 1
+    assert "extractor-broken does not stay up; its last lines:" in result.stderr
+    assert "no plug-in 'no-such-plug-in'" in result.stderr

@@ -1,0 +1,65 @@
+"""What `${NAME}` stands for in visualpath.yaml, for vpctl."""
+
+import os
+
+import pytest
+from click.testing import CliRunner
+
+from visualpath.ctl.main import main
+from visualpath.ctl.variables import Variables
+
+
+@pytest.fixture
+def variables(tmp_path, monkeypatch):
+    """The variables beside a visualpath.yaml, with these lines in secrets.env."""
+
+    def read(text=None):
+        if text is not None:
+            (tmp_path / "secrets.env").write_text(text)
+        return Variables(tmp_path / "visualpath.yaml")
+
+    monkeypatch.setenv("VP_HERE", "from the environment")
+    return read
+
+
+def test_the_environment_has_them(variables):
+    assert variables()["VP_HERE"] == "from the environment"
+
+
+@pytest.mark.parametrize("line", ["VP_A=s3 cret", 'VP_A="s3 cret"', "VP_A='s3 cret'", "# mine\n  VP_A=s3 cret \n"])
+def test_secrets_env_has_more_of_them_as_systemd_reads_it(variables, line):
+    assert variables(line)["VP_A"] == "s3 cret"
+
+
+def test_a_comment_is_no_value(variables):
+    assert "VP_A" not in variables("#VP_A=1\n; VP_A=2\n")
+
+
+def test_the_environment_comes_before_the_file(variables):
+    assert variables("VP_HERE=from the file")["VP_HERE"] == "from the environment"
+
+
+def test_a_name_that_nobody_knows_is_an_error(variables):
+    with pytest.raises(KeyError):
+        variables("VP_A=1")["VP_B"]
+
+
+@pytest.fixture
+def withheld(variables, monkeypatch, tmp_path):
+    """secrets.env may not be read; root could."""
+
+    def refuse(path, *_args, **_options):
+        raise PermissionError(13, os.strerror(13), str(path))
+
+    monkeypatch.setattr(type(tmp_path), "read_text", refuse)
+    return variables("VP_A=1")
+
+
+def test_a_name_in_a_file_that_may_not_be_read_stands_for_itself(withheld, tmp_path):
+    assert (withheld["VP_A"], withheld.withheld) == ("${VP_A}", tmp_path / "secrets.env")
+
+
+def test_vpctl_reads_a_configuration_whose_secrets_lie_beside_it(write_config):
+    path = write_config("streams: {cam1: {source: 'rtsp://u:${VP_CAM1}@camera/x'}}\nextractors: {face: {}}\n")
+    path.with_name("secrets.env").write_text("VP_CAM1=s3cret\n")
+    assert CliRunner().invoke(main, ["--config", str(path), "down"]).exit_code == 0
