@@ -283,12 +283,6 @@ def test_a_state_dir_that_cannot_be_used_is_exit_74_and_one_line(write_config, s
     assert_one_line(*run_fusion(write_config(RULES)), EXIT_STORAGE, "/state")
 
 
-def test_an_outbox_that_is_no_database_is_exit_74_and_one_line(write_config, short_dir):
-    (short_dir / "state" / "fusion").mkdir(parents=True)
-    (short_dir / "state" / "fusion" / "outbox.db").write_bytes(b"garbage " * 1000)
-    assert_one_line(*run_fusion(write_config(RULES)), EXIT_STORAGE, "outbox.db")
-
-
 def test_a_file_in_a_sockets_place_is_exit_78_and_one_line(write_config, short_dir):
     folder = short_dir / "run" / "fusion"
     folder.mkdir(parents=True)

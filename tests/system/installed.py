@@ -28,6 +28,7 @@ UNITS = (
     "visualpath-extractor@face.service",
     MOODY,
     f"visualpath-frame@{STREAM}.service",
+    "visualpath-watch.service",
 )
 
 PLACES = """
@@ -52,6 +53,8 @@ extractors:
   rules:
     - {{label: face, when: face.count >= 1, for: 500ms, cooldown: 2s}}
 clip: {{dir: {CLIPS_PATH}, pre: 1s, post: 1s}}
+hooks:
+  - {{name: noop, exec: [/usr/bin/true]}}
 """
 
 PACKAGED_UNITS = (
