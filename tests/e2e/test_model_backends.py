@@ -349,6 +349,20 @@ def test_a_model_that_says_something_else_is_refused_by_its_name(models):
     assert "pose.onnx has outputs of shape (1, 56, 8400)" in answer["refused"]
 
 
+IMPORT_ALL = """
+from visualpath.plugin.discovery import load_extractor
+load_extractor("pose")
+import onnxruntime
+onnxruntime.SessionOptions()
+"""
+
+
+def test_onnxruntime_keeps_no_telemetry_in_a_plug_ins_home(tmp_path):
+    environ = {"HOME": str(tmp_path)}  # no CI= nor ORT_*: either would silence it
+    subprocess.run([VENVS / "onnx" / "bin" / "python", "-c", IMPORT_ALL], env=environ, check=True, timeout=60)
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 def has_gpu():
     try:
         ctypes.CDLL("libcuda.so.1")

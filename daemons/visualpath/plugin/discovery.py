@@ -2,11 +2,15 @@
 
 Discovery runs in the venv that the plug-in is installed in; one that cannot be imported never hides the others. The
 groups that early documents named are read, too, with a warning.
+
+Some ML libraries report to their makers what they are used for, ONNX Runtime since 1.29 with the names and hashes of
+the models. What a box films, and how, is nobody else's business: they are told not to before any of them is imported.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -21,6 +25,9 @@ EXTRACTORS = "visualpath.extractors"
 FUSIONS = "visualpath.fusions"
 OLD_NAMES = {EXTRACTORS: "analysiscore.extractors", FUSIONS: "analysiscore.fusions"}
 """Of each group, in early documents."""
+
+NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+"""Environment variables; a value that the operator set stays."""
 
 
 def discover_extractors() -> dict[str, type[BaseExtractor]]:
@@ -83,6 +90,8 @@ def _load_named(group: str, name: str, base: type[Any]) -> type[Any]:
 
 def load(point: EntryPoint, base: type[Any]) -> type[Any]:
     """The class of an entry point; PluginError with the cause if it cannot be imported, or is no `base`."""
+    for variable, value in NO_TELEMETRY.items():
+        os.environ.setdefault(variable, value)
     try:
         plugin = point.load()
     except Exception as error:

@@ -10,6 +10,7 @@ import msgspec
 from facemoment.backends.hsemotion import HsEmotions
 from facemoment.backends.mesh import MeshExpressions
 from facemoment.backends.weights import weights
+from facemoment.extractors.settings import Settings
 from facemoment.vision import Expression, Face, read
 from visualbase.frame import Frame
 from visualpath.core.backends import ExpressionBackend
@@ -21,7 +22,7 @@ HSEMOTION_WIDTH = 640
 SCORES = ("smile", "mouth_open", "eyes_closed", "brow_raise", "valence", "arousal")
 
 
-class ExpressionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExpressionConfig(Settings, frozen=True):
     """The extractor's `config:` mapping, but for what is the host's; all is for the backend hsemotion.
 
     Attributes:
@@ -31,25 +32,16 @@ class ExpressionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_faces: so many faces are read, the largest; each costs time.
     """
 
+    extractor = "expression"
+    allowed = (
+        "backend (mesh or hsemotion); for hsemotion model (a name or path), device (auto, cpu or gpu), threads (1 to "
+        "64) and max_faces (1 to 16)"
+    )
+
     model: str = "enet_b0_8_best_vgaf"
     device: Device = "auto"
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     max_faces: Annotated[int, msgspec.Meta(ge=1, le=16)] = 4
-
-    @classmethod
-    def parse(cls, config: Mapping[str, Any]) -> ExpressionConfig:
-        """Check a mapping.
-
-        Raises:
-            ValueError: an unknown key, or a value that is not allowed.
-        """
-        try:
-            return msgspec.convert(dict(config), cls)
-        except msgspec.ValidationError as err:
-            raise ValueError(
-                f"expression: {err}; allowed are backend (mesh or hsemotion); for hsemotion model (a name or path), "
-                "device (auto, cpu or gpu), threads (1 to 64) and max_faces (1 to 16)"
-            ) from err
 
 
 def load_mesh(config: Mapping[str, Any]) -> MeshExpressions:

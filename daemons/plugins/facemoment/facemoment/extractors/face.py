@@ -11,6 +11,7 @@ from facemoment.backends.found import FoundFace
 from facemoment.backends.insightface import InsightFaces, Part
 from facemoment.backends.mediapipe import MediaPipeFaces
 from facemoment.backends.weights import weights
+from facemoment.extractors.settings import Settings
 from facemoment.face_models import FaceModels
 from facemoment.head_pose import HeadPose
 from facemoment.tracking import Tracker
@@ -25,7 +26,7 @@ INPUT_WIDTH = 640
 GAZE_YAW, GAZE_PITCH = 10.0, 15.0  # degrees at which nobody looks into the camera any more
 
 
-class FaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FaceConfig(Settings, frozen=True):
     """The extractor's `config:` mapping, but for what is the host's.
 
     Attributes:
@@ -41,6 +42,13 @@ class FaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parts: of insightface: what is told of the `max_faces` largest: head, embedding, age_gender. Each costs time.
     """
 
+    extractor = "face"
+    allowed = (
+        "backend (mediapipe or insightface), min_confidence (above 0, up to 1), max_faces (0 to 16) and max_age_s "
+        "(above 0, up to 60); for mediapipe model_selection (0 or 1); for insightface model (a name or path), device "
+        "(auto, cpu or gpu), threads (1 to 64) and parts (some of head, embedding and age_gender)"
+    )
+
     min_confidence: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
     max_faces: Annotated[int, msgspec.Meta(ge=0, le=16)] = 4
     max_age_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 0.5
@@ -49,23 +57,6 @@ class FaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     device: Device = "auto"
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     parts: list[Part] = msgspec.field(default_factory=lambda: ["head", "embedding", "age_gender"])
-
-    @classmethod
-    def parse(cls, config: Mapping[str, Any]) -> FaceConfig:
-        """Check a mapping.
-
-        Raises:
-            ValueError: an unknown key, or a value that is not allowed.
-        """
-        try:
-            return msgspec.convert(dict(config), cls)
-        except msgspec.ValidationError as err:
-            raise ValueError(
-                f"face: {err}; allowed are backend (mediapipe or insightface), min_confidence (above 0, up to 1), "
-                "max_faces (0 to 16) and max_age_s (above 0, up to 60); for mediapipe model_selection (0 or 1); for "
-                "insightface model (a name or path), device (auto, cpu or gpu), threads (1 to 64) and parts (some of "
-                "head, embedding and age_gender)"
-            ) from err
 
 
 def load_mediapipe(config: Mapping[str, Any]) -> MediaPipeFaces:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from facemoment.body import bounds, clipped
+from facemoment.extractors.settings import Settings
 from facemoment.fingers import PATTERNS, recognise
 from facemoment.hand_models import FoundHand, HandModels
 from facemoment.tracking import Tracker
@@ -21,7 +22,7 @@ INPUT_WIDTH = 640
 WARM_UP_FRAMES = 2
 
 
-class GestureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class GestureConfig(Settings, frozen=True):
     """The extractor's `config:` mapping.
 
     Attributes:
@@ -31,24 +32,12 @@ class GestureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             another track_id. Above the time between two frames that are looked at.
     """
 
+    extractor = "gesture"
+    allowed = "max_hands (1 to 8), min_confidence (above 0, up to 1) and max_age_s (above 0, up to 60)"
+
     max_hands: Annotated[int, msgspec.Meta(ge=1, le=8)] = 2
     min_confidence: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
     max_age_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 0.5
-
-    @classmethod
-    def parse(cls, config: Mapping[str, Any]) -> GestureConfig:
-        """Check a mapping.
-
-        Raises:
-            ValueError: an unknown key, or a value that is not allowed.
-        """
-        try:
-            return msgspec.convert(dict(config), cls)
-        except msgspec.ValidationError as err:
-            raise ValueError(
-                f"gesture: {err}; allowed are max_hands (1 to 8), min_confidence (above 0, up to 1) and max_age_s "
-                "(above 0, up to 60)"
-            ) from err
 
 
 class GestureExtractor(BaseExtractor):

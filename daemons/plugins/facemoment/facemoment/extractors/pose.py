@@ -14,6 +14,7 @@ from facemoment.backends.ultralytics import UltralyticsPose
 from facemoment.backends.weights import weights
 from facemoment.backends.yolo import YoloPose
 from facemoment.body import arms, clipped
+from facemoment.extractors.settings import Settings
 from facemoment.pose_models import PoseModel, PoseModels
 from facemoment.tracking import Tracker
 from facemoment.vision import Pose
@@ -31,7 +32,7 @@ Waves = tuple[WaveDetector, WaveDetector]
 """Of the left and the right hand of one person."""
 
 
-class PoseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PoseConfig(Settings, frozen=True):
     """The extractor's `config:` mapping, but for what is the host's.
 
     Attributes:
@@ -47,28 +48,19 @@ class PoseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_persons: of yolo and ultralytics: so many are reported, the surest.
     """
 
+    extractor = "pose"
+    allowed = (
+        "backend (mediapipe, yolo or ultralytics), min_confidence (above 0, up to 1) and max_age_s (above 0, up to "
+        "60); for yolo and ultralytics model (a name or path), device (auto, cpu or gpu), threads (1 to 64) and "
+        "max_persons (1 to 32)"
+    )
+
     min_confidence: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     max_age_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 0.5
     model: str = "yolo11n-pose"
     device: Device = "auto"
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     max_persons: Annotated[int, msgspec.Meta(ge=1, le=32)] = 8
-
-    @classmethod
-    def parse(cls, config: Mapping[str, Any]) -> PoseConfig:
-        """Check a mapping.
-
-        Raises:
-            ValueError: an unknown key, or a value that is not allowed.
-        """
-        try:
-            return msgspec.convert(dict(config), cls)
-        except msgspec.ValidationError as err:
-            raise ValueError(
-                f"pose: {err}; allowed are backend (mediapipe, yolo or ultralytics), min_confidence (above 0, up to 1) "
-                "and max_age_s (above 0, up to 60); for yolo and ultralytics model (a name or path), device (auto, cpu "
-                "or gpu), threads (1 to 64) and max_persons (1 to 32)"
-            ) from err
 
 
 def load_mediapipe(config: Mapping[str, Any]) -> MediaPipePose:
