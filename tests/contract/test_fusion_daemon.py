@@ -14,7 +14,6 @@ from visualpath.core.errors import CommandError, PluginError, Unreachable
 from visualpath.core.rules import RuleConfig
 from visualpath.core.units import Duration
 from visualpath.fusion.daemon import FusionDaemon
-from visualpath.fusion.sources import MAX_NAMES
 from visualpath.process import decision
 from visualpath.process.decision import align_params, make_fusion
 from visualpath.runtime.config import FusionConfig, load_config
@@ -283,15 +282,6 @@ def test_a_registration_with_an_array_in_the_place_of_something_else_is_refused(
     with pytest.raises(CommandError) as caught:
         fusion.ask("register", **{**msgspec.to_builtins(ping("face")), field: np.zeros(3)})
     assert caught.value.code == "malformed"
-
-
-def test_sources_with_ever_other_names_get_no_counters_without_end(fusion, live, wait_for):
-    for number in range(400):
-        live.push(ping(f"z{number}", sent={"cam1": 1}))
-        live.push(Bye(source=f"z{number}", instance="i1"))
-        live.obs("face", number, 1.0)
-    wait_for(lambda: fusion.count("sets") > 100)
-    assert len({name for name in fusion.status()["counters"] if ".z" in name}) <= 3 * MAX_NAMES
 
 
 def test_a_second_instance_of_a_live_source_is_refused(fusion, live):

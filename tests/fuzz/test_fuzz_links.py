@@ -9,6 +9,8 @@ from over_links import check_growth
 from worlds import World
 
 MESSAGES = 300
+SETTLED = 20
+"""Answers after which what was sent before, by another connection, has had its turn."""
 KEPT = [(target, rows) for target in TARGETS for rows in target.corpus()]
 
 
@@ -39,4 +41,5 @@ def test_a_daemon_that_is_told_nonsense_goes_on_and_does_not_grow(world_of, targ
 def test_a_daemon_goes_on_after_what_once_killed_one(world_of, target, rows):
     world = world_of(target.daemon)
     target.send(world, rows)
-    world.vitals()
+    for _ in range(SETTLED):
+        world.status()

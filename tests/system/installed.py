@@ -18,6 +18,7 @@ CONFIG_PATH = "/etc/visualpath/visualpath.yaml"
 VIDEO_PATH = "/srv/faces.mp4"
 MOOD_PATH = "/srv/mood"
 CLIPS_PATH = "/var/lib/visualpath/clips"
+TOUCHED_PATH = "/var/lib/visualpath/watch/touched"
 RUN_DIR = "/run/visualpath"
 
 STREAM = "cam1"
@@ -53,8 +54,7 @@ extractors:
   rules:
     - {{label: face, when: face.count >= 1, for: 500ms, cooldown: 2s}}
 clip: {{dir: {CLIPS_PATH}, pre: 1s, post: 1s}}
-hooks:
-  - {{name: noop, exec: [/usr/bin/true]}}
+hooks: {{touch: {{exec: [/usr/bin/touch, {TOUCHED_PATH}]}}}}
 """
 
 PACKAGED_UNITS = (

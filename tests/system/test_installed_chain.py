@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from installed import BACK_TIMEOUT_S, CLIPS_PATH, CONFIG, MOODY, MOODY_LINE, RUN_DIR, UNITS, write_config
+from installed import BACK_TIMEOUT_S, CLIPS_PATH, CONFIG, MOODY, MOODY_LINE, RUN_DIR, TOUCHED_PATH, UNITS, write_config
 
 MAX_STOP_S = 5.0
 MAX_EXPOSURE = 1.5
@@ -23,6 +23,10 @@ def test_a_clip_is_made_of_a_file(chain, observe):
 def test_the_clip_is_what_was_saved(chain):
     clip = chain.box.wait(chain.clips, "a clip is saved", BACK_TIMEOUT_S)[0]
     chain.vpctl("clips", "verify", clip["clip_id"])
+
+
+def test_a_hook_is_run_for_a_clip(chain):
+    chain.box.wait(chain.box.path(TOUCHED_PATH).exists, f"the hook makes {TOUCHED_PATH}", BACK_TIMEOUT_S)
 
 
 def test_systemd_has_nothing_to_say_about_the_installed_units(chain):

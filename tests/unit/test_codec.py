@@ -94,8 +94,9 @@ def test_a_message_of_another_major_version_says_so_even_where_its_fields_have_c
     assert refusal.value.theirs == 2
 
 
-def test_an_id_that_is_no_text_hides_no_other_major_version():
-    event = {"t": "EVENT", "v": 9, "id": 5, "daemon": "clip", "kind": "clip", "mono_ns": 1, "wall_ns": 1}
+@pytest.mark.parametrize("fields", [{"kind": "clip"}, {"kind": 5}], ids=["fields as ours", "other fields"])
+def test_an_id_that_is_no_text_hides_no_other_major_version(fields):
+    event = {"t": "EVENT", "v": 9, "id": 5, "daemon": "clip", "mono_ns": 1, "wall_ns": 1, **fields}
     with pytest.raises(VersionMismatch):
         CODEC.decode(msgpack.packb(event))
 

@@ -153,7 +153,7 @@ def test_a_file_that_is_too_large_to_be_a_configuration_is_refused(read):
 
 
 def test_an_error_is_short_whatever_stands_in_the_file(read):
-    assert len(refused(read, "a: 1\n" + "b" * 100_000 + ": 1\n" + "b" * 100_000 + ": 1\n")) < 1000
+    assert len(refused(read, "a: *" + "b" * 100_000)) < 1000
 
 
 def test_an_error_does_not_show_the_value_of_a_variable(read):
