@@ -22,7 +22,7 @@ from visualpath.process.ipc import NoDecision
 from visualpath.process.offline import Decision, Looked, Pipeline
 from visualpath.process.view import JpegFrame
 from visualpath.process.worker import BaseWorker, InlineWorker
-from visualpath.runtime.config import FusionConfig
+from visualpath.runtime.sections import FusionConfig
 from visualpath_protocol.clock import NS_PER_S
 from visualpath_protocol.messages import Trig
 

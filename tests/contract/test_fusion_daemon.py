@@ -16,7 +16,8 @@ from visualpath.core.units import Duration
 from visualpath.fusion.daemon import FusionDaemon
 from visualpath.process import decision
 from visualpath.process.decision import align_params, make_fusion
-from visualpath.runtime.config import FusionConfig, load_config
+from visualpath.runtime.config import load_config
+from visualpath.runtime.sections import FusionConfig
 from visualpath.runtime.service import Service
 from visualpath_protocol.codec import encode
 from visualpath_protocol.messages import Bound, Bye, Command, Evidence, Ping, Skip, Trig, make_trig_id

@@ -9,7 +9,7 @@ from visualpath.clip.maker import RETRY_NS, ClipMaker
 from visualpath.clip.order import ClipOrder
 from visualpath.clip.stream import ClipStream
 from visualpath.clip.worker import Worker
-from visualpath.runtime.config import ClipConfig
+from visualpath.runtime.sections import ClipConfig
 from visualpath_protocol.messages import Trig, make_trig_id
 
 S = 1_000_000_000

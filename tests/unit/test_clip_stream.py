@@ -8,7 +8,7 @@ from visualbase.ring import RingWriter
 from visualpath.clip.files import ClipFolder
 from visualpath.clip.order import ClipOrder
 from visualpath.clip.stream import ClipStream
-from visualpath.runtime.config import ClipConfig
+from visualpath.runtime.sections import ClipConfig
 from visualpath_protocol.messages import FrameHeader, StreamState, Trig, make_trig_id
 
 MS = 1_000_000

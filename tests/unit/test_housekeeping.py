@@ -8,7 +8,7 @@ import pytest
 from visualpath.clip.files import ClipFolder
 from visualpath.clip.housekeeping import Housekeeper
 from visualpath.clip.ledger import SavedClip
-from visualpath.runtime.config import ClipConfig
+from visualpath.runtime.sections import ClipConfig
 
 CLIP = SavedClip("0123456789abcdef", "2026-01-01/a.mp4", 100, 5)
 

@@ -15,7 +15,7 @@ from visualpath.process.decision import StreamSetup, make_stream_fusion
 from visualpath.process.offline import Decision, Pipeline
 from visualpath.process.view import JpegFrame
 from visualpath.process.worker import BaseWorker, WorkerResult, found
-from visualpath.runtime.config import FusionConfig
+from visualpath.runtime.sections import FusionConfig
 from visualpath_protocol.messages import Trig
 
 FRAMES = 60

@@ -25,8 +25,9 @@ from visualpath.process.record import (
     runs_in,
     trig_body,
 )
-from visualpath.runtime.config import FusionConfig, load_config
+from visualpath.runtime.config import load_config
 from visualpath.runtime.redaction import Redaction, variables
+from visualpath.runtime.sections import FusionConfig
 from visualpath_protocol.codec import encode
 from visualpath_protocol.messages import Obs, Ping, Skip, StreamState, Trig, make_trig_id
 

@@ -4,7 +4,7 @@ import pytest
 
 from visualpath.clip.ledger import SavedClip
 from visualpath.clip.room import Disk, victims
-from visualpath.runtime.config import ClipConfig
+from visualpath.runtime.sections import ClipConfig
 
 CLIPS = [SavedClip(f"clip{n}", f"{n}.mp4", 100, n) for n in range(1, 6)]
 

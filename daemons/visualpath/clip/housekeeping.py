@@ -13,7 +13,7 @@ from visualpath.clip.maker import ClipMaker
 from visualpath.clip.outcomes import Outcomes
 from visualpath.clip.room import Disk, Reason, victims
 from visualpath.clip.worker import Worker
-from visualpath.runtime.config import ClipConfig
+from visualpath.runtime.sections import ClipConfig
 from visualpath_protocol.clock import NS_PER_S, mono_ns
 
 AT_ONCE = 100

@@ -17,7 +17,7 @@ from visualpath.clip.recording import ClipFailed, DiskRefuses, Recording, find_s
 from visualpath.clip.sidecar import Sidecar
 from visualpath.clip.stream import ClipStream
 from visualpath.clip.worker import Worker
-from visualpath.runtime.config import ClipConfig
+from visualpath.runtime.sections import ClipConfig
 from visualpath_protocol.clock import NS_PER_MS, mono_ns
 from visualpath_protocol.messages import FrameHeader, StreamState, Trig
 

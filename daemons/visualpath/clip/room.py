@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from visualpath.clip.ledger import SavedClip
-from visualpath.runtime.config import ClipConfig
+from visualpath.runtime.sections import ClipConfig
 
 MIN_FREE_SHARE = 10
 """`min_free` is at most this part of the disk: on a small one it would be all."""

@@ -12,7 +12,7 @@ from visualpath.clip.index import FrameIndex
 from visualpath.clip.journal import Salvage
 from visualpath.clip.order import ClipOrder
 from visualpath.clip.recording import Recording
-from visualpath.runtime.config import ClipConfig
+from visualpath.runtime.sections import ClipConfig
 from visualpath_protocol.clock import NS_PER_S
 from visualpath_protocol.messages import FrameHeader, StreamState
 

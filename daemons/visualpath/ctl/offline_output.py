@@ -14,7 +14,7 @@ from visualbase.extract import ClipExtractor
 from visualpath.core.fusion import GateChange
 from visualpath.core.stream_types import Noted
 from visualpath.ctl.overlay import Overlay
-from visualpath.runtime.config import ClipConfig
+from visualpath.runtime.sections import ClipConfig
 from visualpath.video import Step
 from visualpath_protocol.clock import NS_PER_S
 from visualpath_protocol.messages import Trig

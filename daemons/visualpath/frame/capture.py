@@ -21,8 +21,9 @@ from visualbase.sources import open_source
 from visualbase.sources.base import Picture, Source, SourceInfo
 from visualpath.frame.retry import Backoff
 from visualpath.frame.writer import FrameWriter
-from visualpath.runtime.config import Config, StreamConfig
+from visualpath.runtime.config import Config
 from visualpath.runtime.refusals import Refusals
+from visualpath.runtime.sections import StreamConfig
 from visualpath_protocol.clock import NS_PER_S, mono_ns
 from visualpath_protocol.messages import FrameHeader
 

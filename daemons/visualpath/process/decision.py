@@ -13,7 +13,8 @@ from visualpath.core.fusion import BaseFusion
 from visualpath.core.stream_fusion import StreamFusion
 from visualpath.core.stream_types import Firings
 from visualpath.plugin.discovery import load_fusion
-from visualpath.runtime.config import Config, FusionConfig
+from visualpath.runtime.config import Config
+from visualpath.runtime.sections import FusionConfig
 from visualpath.runtime.yaml_source import YamlSource
 from visualpath_protocol.messages import COUNT_MAX
 

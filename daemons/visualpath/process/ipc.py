@@ -10,7 +10,7 @@ from visualpath.core.stream_fusion import StreamFusion
 from visualpath.core.stream_types import Input, Outcome, SourceDown, Tick
 from visualpath.core.units import Duration
 from visualpath.process.decision import align_params
-from visualpath.runtime.config import FusionConfig
+from visualpath.runtime.sections import FusionConfig
 from visualpath_protocol.messages import Obs, ObservationBody, Ping, StreamState
 
 ALIGNMENT_WINDOW_NS = 100_000_000

@@ -35,8 +35,8 @@ from visualpath.core.errors import RecordError, RuleError
 from visualpath.core.stream_types import ByHand, Firings, Input, SourceDown, Tick
 from visualpath.core.units import Duration, Size
 from visualpath.process.decision import StreamSetup
-from visualpath.runtime.config import FusionConfig
 from visualpath.runtime.redaction import Redaction, filled
+from visualpath.runtime.sections import FusionConfig
 from visualpath_protocol import PROTOCOL_VERSION
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.errors import ProtocolError

@@ -12,7 +12,7 @@ from visualpath.core.stream_fusion import StreamFusion
 from visualpath.core.stream_types import Fused, Input, Outcome
 from visualpath.process.decision import make_stream_fusion
 from visualpath.process.record import Entry, Head, RecordReader, trig_body
-from visualpath.runtime.config import FusionConfig
+from visualpath.runtime.sections import FusionConfig
 from visualpath_protocol.clock import rfc3339
 from visualpath_protocol.messages import Trig
 

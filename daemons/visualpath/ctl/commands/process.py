@@ -25,7 +25,8 @@ from visualpath.ctl.offline_venvs import close_all, start_workers
 from visualpath.ctl.rule_signals import never_gave, reads, signals_of
 from visualpath.process.decision import make_fusion
 from visualpath.process.worker import BaseWorker
-from visualpath.runtime.config import ClipConfig, Config, FusionConfig
+from visualpath.runtime.config import Config
+from visualpath.runtime.sections import ClipConfig, FusionConfig
 from visualpath.video import VideoResult, watch
 
 VENVS = Path(".venvs")
