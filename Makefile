@@ -5,17 +5,19 @@ PYTHON  ?= $(firstword $(wildcard /usr/bin/python3) python3)
 CONFIG  ?= visualpath.yaml
 VIDEO   ?=
 SECONDS ?= 600
+MINUTES ?= 30
+SEED    ?=
 DESTDIR ?=
 PREFIX  ?= /opt/visualpath
 VENVS   ?= core light face
 RELEASE ?= 1
 BUILD    = $(PYTHON) venvs/build.py
-INSTALL  = $(PYTHON) -B deploy/install/install.py --python $(PYTHON) --prefix $(PREFIX)
+INSTALL  = $(PYTHON) -B deploy/install/install.py --python $(PYTHON) --prefix "$(PREFIX)"
 VPCTL    = .venvs/core/bin/vpctl --config $(CONFIG)
 SAMPLE   = var/sample/faces.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help venvs venv-table wheelhouse conflicts demo up down restart status logs test lint faults fuzz clean
+.PHONY: help venvs venv-table wheelhouse conflicts demo up down restart status logs test lint faults soak fuzz clean
 .PHONY: bench bench-align bench-clip bench-latency bench-streams bench-throughput bench-trace bench-workers
 .PHONY: install uninstall deb test-systemd
 .PHONY: media-table eval eval-ocr eval-scene
@@ -132,6 +134,10 @@ faults: venvs $(SAMPLE) ## kill everything, start in every order, get everything
 	@.venvs/core/bin/python tests/faults/start_orders.py --orders 20
 	@.venvs/core/bin/python tests/faults/show_bad_input.py
 	@.venvs/core/bin/python tests/faults/show_faults.py
+
+soak: ## one chain under random faults for MINUTES (30), SEED=n to have them again; an audit, exit code as bench-align
+	@$(BUILD) core light
+	@.venvs/core/bin/python tests/faults/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 fuzz: ## changed messages, files and configurations for whatever reads them, for SECONDS (600); exit code as bench-align
 	@$(BUILD) dev

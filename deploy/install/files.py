@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,8 @@ from build import ROOT
 
 PREFIX = "/opt/visualpath"
 """As the units, the documents and the example have it."""
+ALWAYS = "core"
+"""The venv that has vpctl."""
 CONFIG = Path("/etc/visualpath/visualpath.yaml")
 UNITS = Path("/usr/lib/systemd/system")
 UNIT_KINDS = ("service", "target", "slice", "mount", "path", "timer")
@@ -23,12 +27,29 @@ SECRETS = """\
 
 @dataclass(frozen=True)
 class File:
-    """One file to install; of the configuration, if an edit of it is to be kept."""
+    """One file to install; of the configuration, if an edit of it is to be kept; or a link to what `data` names."""
 
     path: Path
     data: bytes
     mode: int = 0o644
     configuration: bool = False
+    link: bool = False
+
+    @property
+    def content(self) -> tuple[bool, bytes]:
+        """Whether it is a link, and what it holds."""
+        return self.link, self.data
+
+    @property
+    def hash(self) -> str:
+        """The hash of its content."""
+        return hash_of(self.content)
+
+
+def hash_of(content: tuple[bool, bytes]) -> str:
+    """Return a hash of what a file or a link (if so) holds."""
+    link, data = content
+    return hashlib.sha256(b"-> " * link + data).hexdigest()
 
 
 def system_wide(example: str) -> str:
@@ -73,6 +94,7 @@ def all_files(prefix: Path) -> list[File]:
         File(CONFIG, config, 0o640, configuration=True),
         File(CONFIG.with_name("secrets.env"), SECRETS.encode(), 0o600, configuration=True),
         File(prefix / "share" / CONFIG.name, config),
+        File(Path("/usr/bin/vpctl"), os.fsencode(prefix / "venvs" / ALWAYS / "bin" / "vpctl"), link=True),
         *(File(path, moved(source.read_text(), prefix)) for path, source in systemd),
         *(File(prefix / "doc" / path.name, moved(path.read_text(), prefix)) for path in documents),
     ]

@@ -14,7 +14,10 @@ Standard library only. Exit status: 0: done; 1: it could not be, the reason is t
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,14 +27,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "venvs"))
 from build import AT_ONCE, OWN, PREFERRED, BuildError, Interpreter, choose_interpreter, pip_sources
-from files import PREFIX, File, all_files, moved
+from files import ALWAYS, PREFIX, File, all_files, moved
 from layout import InstallError, Layout
-from staged_venv import Pip, StagedVenv, own_sources
+from staged_venv import Pip, StagedVenv, own_sources, recover
 
 HERE = Path(__file__).resolve().parent
-ALWAYS = "core"
 INSTALLABLE = sorted(name for name in OWN if name not in ("dev", "sample") and not name.startswith("conflict-"))
 PACKAGE_LIST = Path("/var/lib/dpkg/info/visualpath.list")
+"""What is there of the package; after `apt remove` only its configuration."""
+HIDDEN = ("/dev", "/home", "/proc", "/root", "/run", "/sys", "/tmp", "/var/tmp")  # noqa: S108
+"""Where the units let no daemon look for programs, or nothing lasts."""
 COMPLETIONS = {
     "bash": "/usr/share/bash-completion/completions/vpctl",
     "zsh": "/usr/share/zsh/vendor-completions/_vpctl",
@@ -41,16 +46,29 @@ COMPLETIONS = {
 
 def check_place(stage: Path, prefix: Path) -> None:
     """Refuse a place that cannot be installed to; InstallError says why."""
-    if not prefix.is_absolute() or ".." in prefix.parts or len(prefix.parts) < 3:
-        raise InstallError(f"PREFIX={prefix}: give an absolute path of visualpath's own, such as {PREFIX}")
-    if not stage.is_absolute():
-        raise InstallError(f"DESTDIR={stage}: give an absolute path")
+    if not re.fullmatch(r"(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*){2,}", str(prefix)):
+        raise InstallError(
+            f"PREFIX={prefix}: give an absolute path of visualpath's own, of letters, digits and . _ + -: {PREFIX}"
+        )
+    if any(prefix.is_relative_to(place) for place in HIDDEN):
+        raise InstallError(f"PREFIX={prefix}: daemons under systemd see nothing there; {PREFIX} is usual")
     if stage != Path("/"):
         return
     if os.geteuid() != 0:
         raise InstallError("to install on this machine one must be root; to make a stage, give DESTDIR=")
-    if PACKAGE_LIST.exists():
+    if shutil.which("systemd-sysusers") is None:
+        raise InstallError("this machine has no systemd: make venvs, and run it from here (make up)")
+    if PACKAGE_LIST.exists() and "/usr/bin/vpctl" in PACKAGE_LIST.read_text().splitlines():
         raise InstallError("the package visualpath is installed here: install a newer one, or `apt remove visualpath`")
+
+
+def lock(stage: Path) -> None:
+    """Keep others out of a stage until this process ends; InstallError if another is at work there."""
+    stage.mkdir(parents=True, exist_ok=True)
+    try:
+        fcntl.flock(os.open(stage, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InstallError(f"another install is at work in {stage}") from None
 
 
 def check_python(python: Interpreter) -> None:
@@ -65,7 +83,7 @@ def check_python(python: Interpreter) -> None:
 def install_venvs(layout: Layout, names: list[str], python: Interpreter, sources: list[str]) -> None:
     """Make those venvs that are missing or of which something changed, two at a time."""
     venvs = [StagedVenv(name, layout.prefix / "venvs" / name, layout.stage, python) for name in names]
-    layout.folder(layout.prefix / "venvs")
+    recover(layout.folder(layout.prefix / "venvs"))
     with own_sources(names) as copies, tempfile.TemporaryDirectory(prefix="visualpath-pip-") as temporary:
         inputs = {venv: venv.inputs(copies) for venv in venvs}
         stale = [venv for venv in venvs if venv.recorded() != inputs[venv]]
@@ -81,7 +99,6 @@ def install_venvs(layout: Layout, names: list[str], python: Interpreter, sources
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for venv, seconds in zip(stale, pool.map(make, stale), strict=True):
                 layout.change(f"{venv.final}: made in {seconds:.0f} s")
-    layout.trees = sorted({*layout.trees, *(str(venv.final) for venv in venvs)})
 
 
 def say_of_itself(layout: Layout) -> list[File]:
@@ -110,18 +127,21 @@ def wanted_venvs(layout: Layout, named: list[str], exact: bool) -> list[str]:
 
 def install(layout: Layout, names: list[str], python: Interpreter, sources: list[str]) -> None:
     """Install everything, with these venvs and no others, and on this machine set it up."""
-    upgrade = layout.installed
-    layout.drop_venvs(names)
+    files, models = all_files(layout.prefix), layout.prefix / "models"
+    layout.claim(files, trees=[layout.prefix / "venvs" / name for name in names], folders=[models])
     install_venvs(layout, names, python, sources)
-    for file in (*all_files(layout.prefix), *say_of_itself(layout)):
+    said = say_of_itself(layout)
+    layout.claim(said)
+    for file in (*files, *said):
         layout.put(file)
-    layout.link(Path("/usr/bin/vpctl"), layout.prefix / "venvs" / ALWAYS / "bin" / "vpctl")
-    layout.folder(layout.prefix / "models")
-    layout.finish()
-    if not layout.changes:
+    layout.folder(models)
+    layout.drop_venvs(names)
+    layout.drop_files()
+    if not layout.changes and not layout.interrupted:
         print("nothing changed")
     elif layout.stage == Path("/"):
-        run_script("postinst", "configure", *(["installed"] if upgrade else []))
+        run_script("postinst", "configure", *(["installed"] if layout.installed else []))
+    layout.finish()
 
 
 def uninstall(layout: Layout) -> None:
@@ -155,9 +175,12 @@ def main() -> int:
     parser.add_argument("--uninstall", action="store_true", help="remove what was installed")
     args = parser.parse_args()
     os.umask(0o022)
-    stage = Path(args.destdir or "/")
     try:
+        if args.destdir and not Path(args.destdir).is_absolute():
+            raise InstallError(f"DESTDIR={args.destdir}: give an absolute path")
+        stage = Path(args.destdir or "/").resolve()
         check_place(stage, args.prefix)
+        lock(stage)
         layout = Layout(stage, args.prefix)
         if args.uninstall:
             uninstall(layout)
@@ -165,6 +188,9 @@ def main() -> int:
             python = choose_interpreter(args.python)
             check_python(python)
             install(layout, wanted_venvs(layout, args.venvs, args.exact), python, pip_sources(args.offline))
+    except KeyboardInterrupt:
+        print("interrupted: what was there works on; run it again", file=sys.stderr)
+        return 1
     except (InstallError, BuildError, OSError, subprocess.CalledProcessError) as err:
         print(f"{'uninstall' if args.uninstall else 'install'}: {err}", file=sys.stderr)
         return 1

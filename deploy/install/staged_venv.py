@@ -26,6 +26,16 @@ NOT_INSTALLED = ("build", "plugins")
 """In the folder of a distribution: what a build left, and distributions of their own."""
 
 
+def recover(venvs: Path) -> None:
+    """Tidy a folder of venvs after a run that was cut off: what was moved aside goes back, what is not whole goes."""
+    for name in OWN:
+        place, made, old = venvs / name, venvs / f".{name}.new", venvs / f".{name}.old"
+        if old.exists() and not place.exists():
+            old.rename(place)
+        for left in (made, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 @contextmanager
 def own_sources(names: list[str]) -> Iterator[dict[str, Path]]:
     """Give a copy of each of our distributions in these venvs, by its path: to build writes into the sources."""
@@ -55,7 +65,10 @@ def run(*command: str | Path) -> None:
     )
     if done.returncode:
         said = "\n    ".join(excerpt(done.stdout))
-        raise BuildError(f"exit status {done.returncode} of {' '.join(map(str, command))}:\n    {said}")
+        raise BuildError(
+            f"exit status {done.returncode} of {' '.join(map(str, command))}:\n    {said}\n  Run it again if the"
+            " package index was out of reach. Without a network bring a wheelhouse along: `make wheelhouse`."
+        )
 
 
 class Pip:
@@ -142,9 +155,20 @@ class StagedVenv:
 
     def make(self, pip: Pip, inputs: dict[str, str]) -> None:
         """Make it anew from these inputs, and put it in the place of what is there."""
-        made, old = self._beside("new"), self._beside("old")
-        for left in (made, old):  # by an interrupted run
-            shutil.rmtree(left, ignore_errors=True)
+        made, old = (self.folder.with_name(f".{self.name}.{what}") for what in ("new", "old"))
+        try:
+            self._make(made, pip, inputs)
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+        if self.stage == Path("/"):
+            os.sync()  # a power cut is not to leave one in place of which half is on the disk
+        if self.folder.exists():
+            self.folder.rename(old)
+        made.rename(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _make(self, made: Path, pip: Pip, inputs: dict[str, str]) -> None:
         if self.recorded().get("lock") == inputs["lock"]:
             shutil.copytree(self.folder, made, symlinks=True, copy_function=os.link)
             (made / MARK).unlink()
@@ -155,13 +179,6 @@ class StagedVenv:
         self._move_paths(made)
         run(self.python.path, "-m", "compileall", "-q", "-s", made, "-p", self.final, made / "lib")
         (made / MARK).write_text(json.dumps(inputs))
-        if self.folder.exists():
-            self.folder.rename(old)
-        made.rename(self.folder)
-        shutil.rmtree(old, ignore_errors=True)
-
-    def _beside(self, what: str) -> Path:
-        return self.folder.with_name(f".{self.name}.{what}")
 
     def _move_paths(self, made: Path) -> None:
         """Write the final place into scripts and settings. Each becomes a new file: the old one may be a hard link."""

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import zmq
-from zmq.utils import z85
 
 from visualpath_protocol.errors import KeyFileError
+from visualpath_protocol.key_file import ANYBODY, OTHERS, check_mode, is_key, read_key, read_lines, write_file
 
 FOLDER_MODE = 0o755
 PUBLIC_MODE = 0o644
 SECRET_MODE = 0o600
-KEY_LENGTH = 40
-"""Characters of 32 bytes in Z85."""
-MAX_FILE_BYTES = 4096
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 """As long as a daemon's: a daemon may have a key of its own."""
@@ -82,27 +78,39 @@ class KeyFolder:
 
     def new(self, name: str, links: Iterable[str] = ()) -> KeyPair:
         """Make a pair and both its files."""
-        for path in (self._file(name, "pub"), self._file(name, "key")):
-            if path.exists():
-                raise KeyFileError(f"{path} is there already: `vpctl keys revoke {name}` ends it, or take another name")
+        secret_path, public_path = self._file(name, "key"), self._file(name, "pub")
         public, secret = zmq.curve_keypair()
         try:
-            self.path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            _write(self._file(name, "key"), secret, SECRET_MODE)
-            _write(self._file(name, "pub"), b" ".join((public, *(link.encode() for link in links))), PUBLIC_MODE)
+            for path in (secret_path, public_path):
+                if path.exists():
+                    raise FileExistsError
+            if not self.path.is_dir():
+                self.path.mkdir(parents=True, exist_ok=True)
+                self.path.chmod(FOLDER_MODE)  # whatever the umask: the daemons may be another user's
+            write_file(secret_path, secret, SECRET_MODE)
+            try:
+                write_file(public_path, b" ".join((public, *(link.encode() for link in links))), PUBLIC_MODE)
+            except OSError:
+                secret_path.unlink()
+                raise
+        except FileExistsError:
+            raise KeyFileError(
+                f"{self.path / name}.* is there already: `vpctl keys revoke {name}` ends it, or take another name"
+            ) from None
         except OSError as error:
             raise KeyFileError(f"{self.path}: no key can be made: {error.strerror}") from error
         return KeyPair(public, secret)
 
     def revoke(self, name: str) -> None:
         """Let nobody in any more by the key of this name, and delete its secret if it is here."""
-        public = self.public(name)
-        revoked = self._file(name, "revoked")
+        path, secret_path, revoked = (self._file(name, suffix) for suffix in ("pub", "key", "revoked"))
+        alone = os.path.exists(secret_path) and not os.path.exists(path)
+        public = self.pair(name).public if alone else self.public(name)
         try:
-            before = revoked.read_bytes().split() if revoked.exists() else []
-            _write(revoked, b"\n".join((*before, public)), PUBLIC_MODE)
-            self._file(name, "pub").unlink()
-            self._file(name, "key").unlink(missing_ok=True)
+            before = revoked.read_bytes() if revoked.exists() else b""
+            write_file(revoked, b"\n".join((*before.splitlines(), public)), PUBLIC_MODE, replace=True)
+            path.unlink(missing_ok=True)
+            secret_path.unlink(missing_ok=True)
         except OSError as error:
             raise KeyFileError(f"{revoked}: {name} cannot be revoked: {error.strerror}") from error
 
@@ -110,54 +118,66 @@ class KeyFolder:
         """The public key of this name."""
         path = self._file(name, "pub")
         try:
-            return _keys(path)[0]
+            return read_key(path, ANYBODY)[0]
         except FileNotFoundError:
             raise KeyFileError(
                 f"{path} is missing: copy it from the machine that has it, or make it by `vpctl keys new {name}`"
             ) from None
         except OSError as error:
-            raise KeyFileError(f"{path}: {error.strerror}") from error
+            raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
 
     def has_secret(self, name: str) -> bool:
         """Whether the secret of this name is here; it may yet be one that this process must not read."""
-        return self._secret_path(name).exists()
+        return os.path.exists(self._secret_path(name))
 
     def pair(self, name: str) -> KeyPair:
         """The secret of this name, and the public key that belongs to it."""
         path = self._secret_path(name)
         try:
-            mode = stat.S_IMODE(path.stat().st_mode)
-            if mode & 0o077 and path.parent == self.path:  # systemd cares for those that it hands over
-                raise KeyFileError(f"{path} may be read by others (mode {mode:04o}): chmod 600 {path}")
-            secret = _keys(path)[0]
+            forbidden = OTHERS if path.parent == self.path else 0  # systemd cares for those that it hands over
+            secret = read_key(path, forbidden)[0]
         except FileNotFoundError:
             raise KeyFileError(f"{path} is missing: `vpctl keys new {name}` makes it") from None
         except OSError as error:
-            raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
+            raise KeyFileError(
+                f"{path} cannot be read: {error.strerror}: it must belong to the user that runs this, or come by "
+                "LoadCredential= of systemd"
+            ) from error
         return KeyPair(zmq.curve_public(secret), secret)
 
-    def known(self) -> tuple[dict[bytes, Known], list[str]]:
-        """Whose each public key is, and what is wrong with files that were passed over.
+    def known(self, last: Mapping[bytes, Known] = MappingProxyType({})) -> tuple[dict[bytes, Known], list[str]]:
+        """Whose each public key is, and what is wrong with files.
 
-        Raises:
-            OSError: the folder cannot be listed.
+        Args:
+            last: what was read before: it stands for a file that cannot be read, but not for one that holds no key.
         """
+        try:
+            check_mode(self.path, self.path.stat(), ANYBODY)
+            paths = sorted(self.path.iterdir())
+        except FileNotFoundError:
+            raise KeyFileError(f"{self.path} is missing: `vpctl keys new NAME` makes it, with the first key") from None
+        except OSError as error:
+            raise KeyFileError(f"{self.path} cannot be read: {error.strerror}") from error
         found: dict[bytes, Known] = {}
         wrong: list[str] = []
-        for path in sorted(self.path.iterdir()):  # what is revoked comes last and counts
+        for path in paths:
             if path.suffix not in (".pub", ".revoked"):
                 continue
+            revoked = path.suffix == ".revoked"
             try:
-                if not is_key_name(path.stem):
-                    raise KeyFileError(f"{path}: its name is none of a key's")
-                for public in _keys(path) if path.suffix == ".revoked" else _keys(path)[:1]:
-                    links = _links(path) if path.suffix == ".pub" else frozenset()
-                    if not found.get(public, Known("")).revoked:
-                        found[public] = Known(path.stem, links, path.suffix == ".revoked")
+                entries, damaged = _revoked(path) if revoked else (_admitted(path), [])
+                wrong += damaged
             except FileNotFoundError:
                 continue  # deleted just now
-            except (KeyFileError, OSError) as error:
+            except KeyFileError as error:
                 wrong.append(str(error))
+                continue
+            except OSError as error:
+                wrong.append(f"{path} cannot be read: {error.strerror}")
+                entries = {key: each for key, each in last.items() if (each.name, each.revoked) == (path.stem, revoked)}
+            for public, each in entries.items():
+                if public not in found or not found[public].revoked:
+                    found[public] = each
         return found, wrong
 
     def _file(self, name: str, suffix: str) -> Path:
@@ -198,43 +218,17 @@ class Keyring:
         return ClientKeys(self.folder.pair(own), self.folder.public(self.servers.get(server, self.own)))
 
 
-def _write(path: Path, text: bytes, mode: int) -> None:
-    """All or nothing, and never readable for more than `mode` says."""
-    part = path.with_name(f".{path.name}.tmp")
-    part.unlink(missing_ok=True)
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with open(fd, "wb") as file:
-        os.fchmod(fd, mode)
-        file.write(text + b"\n")
-        file.flush()
-        os.fsync(fd)
-    part.rename(path)
+def _admitted(path: Path) -> dict[bytes, Known]:
+    """The key of a `.pub`."""
+    if not is_key_name(path.stem):
+        raise KeyFileError(f"{path}: its name is none of a key's")
+    public, *links = read_key(path, ANYBODY)
+    return {public: Known(path.stem, frozenset(link.decode(errors="replace") for link in links))}
 
 
-def _read(path: Path) -> list[list[bytes]]:
-    """The words of each line that has any."""
-    with path.open("rb") as file:
-        return [words for line in file.read(MAX_FILE_BYTES).splitlines() if (words := line.split())]
-
-
-def _keys(path: Path) -> list[bytes]:
-    """The first word of each line.
-
-    Raises:
-        KeyFileError: one of them is no key, or there is none. What it is, is not told: it may be a secret.
-    """
-    keys = [words[0] for words in _read(path)]
-    if not keys or not all(map(_is_key, keys)):
-        raise KeyFileError(f"{path} holds no key: it must be {KEY_LENGTH} characters of Z85")
-    return keys
-
-
-def _links(path: Path) -> frozenset[str]:
-    return frozenset(word.decode(errors="replace") for word in _read(path)[0][1:])
-
-
-def _is_key(text: bytes) -> bool:
-    try:
-        return len(text) == KEY_LENGTH and len(z85.decode(text)) == KEY_LENGTH * 4 // 5
-    except (KeyError, ValueError, struct.error):
-        return False
+def _revoked(path: Path) -> tuple[dict[bytes, Known], list[str]]:
+    """The keys of a `.revoked`, whatever it is called and whatever else it holds; and what that is."""
+    lines = read_lines(path)
+    keys = [words[0] for words in lines if is_key(words[0])]
+    wrong = [f"{path}: {len(lines) - len(keys)} of {len(lines)} lines hold no key"] if len(keys) < len(lines) else []
+    return {key: Known(path.stem, revoked=True) for key in keys}, wrong

@@ -72,9 +72,26 @@ def test_a_change_restarts_whom_it_concerns_and_nobody_else(applied, vpctl, conf
     assert {name for name in DAEMONS if after[name] != applied[name]} == {"clip"}
 
 
+def test_another_value_in_secrets_env_restarts_whom_it_concerns_once(applied, vpctl, configure, short_dir):
+    configure(post="'${VP_POST}'")
+    said = []
+    for value in ("2s", "3s", "3s"):
+        (short_dir / "secrets.env").write_text(f"VP_POST={value}\n")
+        said.append(vpctl("apply").stdout)
+    assert said == ["restarted clip\n", "restarted clip\n", "nothing to do\n"]
+
+
 def test_a_daemon_that_does_not_come_up_is_exit_1_with_its_last_words(applied, vpctl, configure):
     configure(more=", broken: {plugin: no-such-plug-in, venv: core}")
     result = vpctl("apply")
     assert result.exit_code == 1
     assert "extractor-broken does not stay up; its last lines:" in result.stderr
     assert "no plug-in 'no-such-plug-in'" in result.stderr
+
+
+def test_what_does_not_stay_up_is_started_at_once_when_its_cause_is_mended(applied, vpctl, configure, release):
+    configure(more=", broken: {plugin: no-such-plug-in, venv: core}")
+    assert vpctl("apply").exit_code == 1
+    configure(more=f", broken: {{plugin: scripted, venv: core, config: {{release: '{release}'}}}}")
+    result = vpctl("apply")
+    assert (result.exit_code, result.stderr) == (0, "")

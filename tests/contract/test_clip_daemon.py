@@ -424,5 +424,51 @@ def test_a_clip_whose_sidecar_is_damaged_is_told_and_left_alone(
     for path in ledger_path.parent.glob("ledger.db*"):
         path.unlink()
     daemon = start_daemon("clip", config)
-    wait_for(lambda: "the ledger does not know this clip" in daemon.log())
+    wait_for(lambda: "the ledger does not know it" in daemon.log())
     assert videos(short_dir) == [video]
+
+
+def test_a_clip_that_the_last_run_did_not_come_to_is_found_by_the_next(
+    clip_daemon, cameras, fusion, clips, start_daemon, config, ledger_path
+):
+    cameras[0].frames(0, 40)
+    fusion.ask(trig(20))
+    [before] = clips()
+    clip_daemon.kill()
+    with closing(sqlite3.connect(ledger_path)) as database, database:  # its time goes on
+        database.execute("DELETE FROM clips")
+        database.execute("DELETE FROM triggers")
+    start_daemon("clip", config)
+    assert clips() == [before]
+
+
+def test_a_moment_joins_a_clip_that_the_damaged_ledger_has_just_forgotten(
+    clip_daemon, cameras, fusion, clips, ledger_path, wait_for, short_dir
+):
+    cameras[0].frames(0, 40)
+    fusion.ask(trig(35))
+    wait_for(lambda: list((short_dir / "clips/.recording").glob("*.part")))
+    spoil(ledger_path)
+    assert fusion.ask(trig(38)) == "accepted"
+    cameras[0].frames(41, 60)
+    [row] = clips()
+    assert (row["sidecar"]["frames"], row["sidecar"]["gaps"]) == (24, [])
+    assert set(row["trig_ids"]) == {trig(35).trig_id, trig(38).trig_id}
+    assert len(videos(short_dir)) == 1
+    assert clip_daemon.alive()
+
+
+def test_a_clip_whose_triggers_the_damaged_ledger_has_lost_is_made_all_the_same(
+    clip_daemon, cameras, fusion, clips, start_daemon, config, ledger_path
+):
+    cameras[0].frames(0, 25)
+    fusion.ask(trig(20))
+    clip_daemon.kill()
+    with closing(sqlite3.connect(ledger_path)) as database, database:
+        database.execute("DELETE FROM triggers")
+    daemon = start_daemon("clip", config)
+    cameras[0].await_subscribers()
+    cameras[0].frames(26, 40)
+    [row] = clips()
+    assert (row["state"], row["sidecar"]["frames"]) == ("saved", 21)
+    assert daemon.alive()

@@ -293,6 +293,17 @@ def test_a_damaged_key_file_is_counted_and_the_others_are_let_in(hub, peer, pass
     assert passes(peer(), CONTROL)
 
 
+def test_a_key_file_that_cannot_be_read_cuts_nobody_off(hub, peer, passes, keys, counted):
+    guest = peer()
+    passes(guest, TAP)
+    guest.watch_ends(TAP)
+    (keys.path / "loop").symlink_to("guest.pub")
+    (keys.path / "loop").rename(keys.path / "guest.pub")
+    assert counted("failed.keys")
+    passes(guest, TAP)
+    assert not guest.ended()
+
+
 def test_a_folder_that_is_gone_revokes_nobody(hub, peer, passes, keys, counted):
     guest = peer()
     passes(guest, CONTROL)
@@ -331,7 +342,16 @@ def test_vpctl_without_a_key_that_it_needs_ends_as_with_bad_configuration(vpctl,
     assert (result.exit_code, result.stderr.splitlines()[-1].endswith("`vpctl keys new hub` makes it")) == (78, True)
 
 
-def test_without_keys_fusion_is_no_more_than_down_to_status(vpctl, config, keys):
+@pytest.fixture
+def status_without_keys(vpctl, config, keys):
     shutil.rmtree(keys.path)
-    result = vpctl("--json", "status", path=config.path)
-    assert json.loads(result.stdout)["fusion"] is None
+    return vpctl("--json", "status", path=config.path)
+
+
+def test_without_keys_fusion_is_no_more_than_down_to_status(status_without_keys):
+    assert json.loads(status_without_keys.stdout)["fusion"]["down"]
+
+
+def test_status_says_that_it_is_for_want_of_a_key(status_without_keys):
+    last = status_without_keys.stderr.splitlines()[-1]
+    assert (status_without_keys.exit_code, last.endswith("`vpctl keys new hub` makes it")) == (78, True)

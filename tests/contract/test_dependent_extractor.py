@@ -107,6 +107,13 @@ def test_when_the_other_is_killed_frames_are_skipped_after_the_window(both, fake
         assert (skip.reason, skip.detail) == ("timeout", "nothing from probe in 300 ms")
 
 
+def test_frames_of_which_the_other_says_nothing_are_not_unanswered(both, fake_fusion, camera, ask):
+    both().kill()
+    camera.frames(0, 0)
+    about(fake_fusion, camera, 0)
+    assert ask("extractor-follower", "status")["extractor"]["freshness"]["cam1"]["unanswered_ns"] == 0
+
+
 def test_when_the_other_comes_back_its_words_do_too(both, config, start, fake_fusion, camera):
     both().kill()
     start(config(), "probe")

@@ -117,6 +117,15 @@ def test_after_a_set_nothing_is_unfused(fusion, live, wait_for):
     wait_for(lambda: unfused_ns(fusion) == 0)
 
 
+def test_an_observation_that_comes_after_its_set_is_not_unfused(fusion, live, counter, wait_for):
+    live.obs("face", 1, 1.0)
+    wait_for(lambda: unfused_ns(fusion) > 0)
+    wait_for(lambda: unfused_ns(fusion) == 0)
+    live.obs("text", 1, 1.0)
+    wait_for(lambda: counter("fusion", "late.text"))
+    assert unfused_ns(fusion) == 0
+
+
 def test_a_trigger_that_clip_does_not_acknowledge_is_undelivered(fusion, live, wait_for):
     live.play()
     trig = live.trig()

@@ -2,10 +2,13 @@
 
 import json
 import shlex
+import socket
 import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from visualpath.runtime.refusals import Refusals
 from visualpath.watch import hooks as hooks_module
 from visualpath.watch.delivery import Untold, deliver
 from visualpath.watch.hooks import MAX_WAITING, Hook
+from visualpath.watch.memory import Told, load, save
 
 EVENT = {"event": "health", "id": "health-1", "daemon": "clip", "state": "failed", "reason": "down"}
 SECRET = "hush-hush-token"
@@ -126,7 +130,9 @@ def test_the_daemons_way_to_systemd_is_not_inherited(tmp_path, script, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("exit 3", "exit status 3"), ("kill -9 $$", "killed by SIGKILL")], ids=["exit", "signal"]
+    ("text", "reason"),
+    [("exit 3", "exit status 3"), ("kill -9 $$", "killed by SIGKILL"), ("kill -35 $$", "killed by signal 35")],
+    ids=["exit", "signal", "nameless signal"],
 )
 def test_a_command_that_fails_is_a_failure_with_its_reason(tmp_path, script, text, reason):
     assert why(tmp_path, exec=[script(text)]) == reason
@@ -181,6 +187,58 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(tmp_path, server):
     there = server(200)
     there.silent.set()
     assert why(tmp_path, webhook=f"{there.address}/x", timeout_s=0.3).startswith("nothing came in time")
+
+
+@pytest.fixture
+def answer():
+    """Make a server that answers what it is sent by what a function makes of that, once; returns its address."""
+    sockets = []
+
+    def make(reply):
+        listening = socket.create_server(("127.0.0.1", 0))
+        sockets.append(listening)
+
+        def serve():
+            with listening.accept()[0] as connection:
+                connection.sendall(reply(connection.recv(65536)))
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    yield make
+    for each in sockets:
+        each.close()
+
+
+def test_a_server_that_answers_a_byte_at_a_time_is_given_up_in_time(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        untold = pool.submit(why, tmp_path, webhook=address, timeout_s=0.5)
+        with listening.accept()[0] as connection:
+            while not untold.done():
+                with suppress(OSError):
+                    connection.send(b"H")
+                time.sleep(0.05)
+    assert untold.result() == "nothing came in time: no whole answer after 0.5 s"
+
+
+def test_a_server_that_sends_back_what_it_was_sent_does_not_bring_the_secret_into_the_log(tmp_path, answer):
+    reason = why(tmp_path, webhook=f"{answer(lambda asked: asked)}/{SECRET}")
+    assert reason == "its answer is no HTTP, or too long"
+
+
+@pytest.mark.parametrize("after", ["9" * 5000, "Fri, 31 Dec 99999999999 23:59:59 GMT"], ids=["number", "year"])
+def test_a_wait_that_no_number_can_hold_is_none(tmp_path, answer, after):
+    address = answer(lambda _asked: f"HTTP/1.1 503 x\r\nRetry-After: {after}\r\n\r\n".encode())
+    with pytest.raises(Untold) as caught:
+        tell(tmp_path, webhook=address)
+    assert caught.value.wait_s == 0
+
+
+def test_at_debug_the_log_shows_no_path_of_an_address(tmp_path, server, caplog):
+    caplog.set_level("DEBUG")
+    tell(tmp_path, webhook=f"{server(200).address}/{SECRET}")
+    assert SECRET not in caplog.text
 
 
 @pytest.mark.parametrize("status", [None, 404, 500])
@@ -416,6 +474,67 @@ def test_a_daemon_that_goes_and_comes_back_is_told_with_reason_and_since(
     start_daemon("clip", config)
     back = wait_for(lambda: len(of_clip()) > 1 and of_clip()[1], timeout_s=30)
     assert (back["state"], back["before"]) == ("healthy", "failed")
+
+
+def test_what_a_hook_did_not_take_does_not_count_as_told(watched, ask, wait_for, counter, short_dir):
+    clip, _, camera = watched
+    camera.frames(0, 4)
+    wait_for(lambda: ask("watch", "status")["health"].get("clip", {}).get("state") == "healthy", timeout_s=20)
+    (short_dir / "hook.py").write_text("import sys\nsys.exit(1)\n")
+    clip.kill()
+    wait_for(lambda: counter("watch", "hooks.failed.ops"), timeout_s=30)
+    assert "clip" not in memory(short_dir)["health"]
+
+
+def test_a_hook_passes_over_clips_that_it_is_not_told(
+    start_daemon, config, write_config, fake_stream, trigger, wait_for, short_dir
+):
+    text = config.read_text().replace("ops: {", "ops: {on: [clip.failed], ")
+    config.write_text(text)
+    start_daemon("clip", config)
+    camera = fake_stream("cam1")
+    camera.await_subscribers(1, kind="h")
+    start_daemon("watch", config)
+    wait_for(lambda: memory(short_dir).get("outcome") == 0, timeout_s=20)
+    make_clip(camera, trigger, "smile", 0)
+    assert wait_for(lambda: memory(short_dir)["outcome"], timeout_s=30)
+
+
+def test_a_hook_that_is_told_clips_again_is_not_told_those_of_the_time_between(config, short_dir):
+    path = short_dir / "told.json"
+    save(path, {"ops": Told(outcome=5), "other": Told(outcome=7)})
+    hooks = {"ops": HookConfig(exec=["tell"], on=["health"]), "other": HookConfig(exec=["tell"])}
+    assert {name: told.outcome for name, told in load(path, hooks).items()} == {"ops": None, "other": 7}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b"[]", b'{"ops": {"outcome": -1}}', b'{"ops": {"outcome": 99999999999999999999}}'],
+)
+def test_a_memory_that_cannot_be_read_is_as_none(tmp_path, content):
+    path = tmp_path / "told.json"
+    path.write_bytes(content)
+    assert load(path, {"ops": HookConfig(exec=["tell"])}) == {"ops": Told()}
+
+
+@pytest.mark.parametrize(
+    ("ahead_ns", "labels"), [(1, ["first", "second"]), (86_400 * 10**9, ["first", "first", "second"])]
+)
+def test_a_ledger_that_lacks_what_was_told_is_told_anew_only_if_the_clock_was_put_back(
+    watched, start_daemon, config, trigger, told, wait_for, short_dir, ahead_ns, labels
+):
+    _, watch, camera = watched
+    make_clip(camera, trigger, "first", 0)
+    wait_for(lambda: memory(short_dir)["outcome"], timeout_s=30)
+    assert watch.stop() == 0
+    path = short_dir / "state" / "watch" / "told.json"
+    everything = json.loads(path.read_text())
+    everything["ops"]["outcome"] += ahead_ns
+    path.write_text(json.dumps(everything))
+    start_daemon("watch", config)
+    make_clip(camera, trigger, "second", 100)
+    wait_for(lambda: told("clip")[-1]["label"] == "second", timeout_s=30)
+    assert [event["label"] for event in told("clip")] == labels
 
 
 def test_the_watch_ends_with_78_where_there_are_no_hooks(write_config, start_daemon):

@@ -381,9 +381,10 @@ def test_what_a_refusing_disk_has_written_all_the_same_goes_when_it_is_acknowled
 ):
     store = Outbox._store
 
-    def claims_failure(box, pending):
-        store(box, pending)
-        pending.stored = False
+    def claims_failure(box, wanted):
+        store(box, wanted)
+        for pending in wanted:
+            pending.stored = False
         return sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(Outbox, "_store", claims_failure)
@@ -512,4 +513,27 @@ def test_firings_are_those_of_the_stream(start, path):
 
 
 def test_a_box_without_a_past_has_no_firings(path):
+    assert load_firings(path, "cam1") == {}
+
+
+def test_a_firing_that_is_stored_late_does_not_take_the_place_of_a_later_one(service, path):
+    box = Outbox(path, service)
+    for number in (5, 1):
+        assert box._store([outbox_module._Pending(trig(number))]) is None
+    box._database.close()
+    box.stop()
+    assert load_firings(path, "cam1") == {"smile": (3, 5_000_000_000)}
+
+
+def test_a_trigger_by_hand_leaves_no_cooldown_when_a_damaged_outbox_is_replaced_after_a_restart(
+    start, path, wait_for, service
+):
+    first = start()
+    first.put(trig(), fired=False)
+    first.stop()
+    second = start()
+    wait_for(lambda: second.pending == 1)
+    second._database.replaced += 1
+    wait_for(lambda: second._replaced == 1)
+    second.stop()
     assert load_firings(path, "cam1") == {}

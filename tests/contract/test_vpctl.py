@@ -69,8 +69,8 @@ def test_status_names_every_daemon_of_the_configuration(vpctl):
     assert [(row[0], row[-1]) for row in rows] == [(name, "down") for name in DAEMONS]
 
 
-def test_status_as_json_has_null_for_what_is_down(vpctl):
-    assert json.loads(vpctl("--json", "status").stdout) == dict.fromkeys(DAEMONS)
+def test_status_as_json_says_what_is_down(vpctl):
+    assert json.loads(vpctl("--json", "status").stdout) == {name: {"down": True, "told": []} for name in DAEMONS}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_status_with_some_daemons_down_is_exit_3(running, vpctl):
 
 def test_status_as_json_is_each_daemons_own_word(running, vpctl):
     statuses = json.loads(vpctl("--json", "status").stdout)
-    assert {name: status and status["daemon"] for name, status in statuses.items()} == {
+    assert {name: status.get("daemon") for name, status in statuses.items()} == {
         "clip": "clip", "fusion": "fusion", "extractor-face": None, "frame-cam1": None,
     }  # fmt: skip
 

@@ -74,7 +74,7 @@ def test_list_tells_of_a_file_that_is_no_key(vpctl, folder):
 
 def test_list_without_a_folder_says_what_to_do(vpctl, folder):
     result = vpctl("keys", "list")
-    assert (result.exit_code, "`vpctl keys new NAME` makes the first key" in result.stderr) == (1, True)
+    assert (result.exit_code, "`vpctl keys new NAME` makes it, with the first key" in result.stderr) == (1, True)
 
 
 def test_revoke_lets_the_name_in_no_more(vpctl, folder):

@@ -168,7 +168,7 @@ def run(scenario: Scenario, *, keep: bool = False) -> Outcome:
     """Play one scenario on a chain of its own; what goes wrong stands in the outcome."""
     with Chain(scenario.text, {EXEC: "make venvs"}, keep=keep) as chain, ExitStack() as mend:
         trial = Trial(chain, mend)
-        _install_wayward(chain)
+        install_wayward(chain)
         trial.mood("a", "firing")
         trial.mood("b")
         scenario.prepare(trial)
@@ -246,7 +246,8 @@ def _unreported(fusion: Status) -> int:
     return sum(counters[f"unreported.{source}"] for source in SOURCES)
 
 
-def _install_wayward(chain: Chain) -> None:
+def install_wayward(chain: Chain) -> None:
+    """Have the chain's venvs find the plug-in `wayward`, without installing it."""
     folder = chain.folder / "plugins"
     info = folder / "wayward-0.dist-info"
     info.mkdir(parents=True)

@@ -95,7 +95,7 @@ class Installed:
         return self.box.run("vpctl", "--config", CONFIG_PATH, *args, check=check)
 
     def statuses(self) -> dict[str, Any]:
-        """What each daemon says of itself; None for one that does not answer."""
+        """What each daemon says of itself; `down` is true of one that does not answer."""
         found: dict[str, Any] = json.loads(self.vpctl("--json", "status", check=False).stdout)
         return found
 
@@ -132,7 +132,7 @@ class Installed:
     def flow(self) -> tuple[int, int, int]:
         """Observations of faces, sets, frames in the clip daemon: counted since each daemon's start."""
         statuses = self.statuses()
-        fusion, clip = ((statuses[daemon] or {}).get("counters", {}) for daemon in ("fusion", "clip"))
+        fusion, clip = (statuses[daemon].get("counters", {}) for daemon in ("fusion", "clip"))
         return fusion.get("obs.face", 0), fusion.get("sets", 0), clip.get("frames", 0)
 
 

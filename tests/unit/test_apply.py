@@ -64,9 +64,42 @@ def test_a_stream_that_came_is_started_and_all_who_must_know_it_are_restarted(pl
     assert plan == Plan(start=["frame-cam2"], stop=[], restart=["clip", "fusion", "extractor-quality"])
 
 
-def test_an_extractor_that_came_leaves_the_clip_daemon_and_other_extractors_alone(planned):
+def test_an_extractor_that_came_leaves_all_but_fusion_alone(planned):
     plan = planned(extractors="face: {}")
-    assert plan == Plan(start=["extractor-face"], stop=[], restart=["fusion", "frame-cam1"])
+    assert plan == Plan(start=["extractor-face"], stop=[], restart=["fusion"])
+
+
+def test_a_frame_daemon_that_waits_for_its_subscribers_must_know_an_extractor_that_came(write_config):
+    def of(extractors):
+        streams = "streams: {cam1: {source: cam1.mp4, ready_timeout: 5s}}\n"
+        return fingerprint(load_config(write_config(f"{streams}extractors: {extractors}\n")), "frame-cam1")
+
+    assert of("{face: {}}") != of("{face: {}, pose: {}}")
+
+
+def test_one_that_does_not_answer_may_work_by_anything_and_is_restarted(configured):
+    config = configured()
+    names = [role.daemon for role in roles(config)]
+    statuses = {name: {"config": fingerprint(config, name)} for name in names} | {"clip": None}
+    assert make_plan(config, {name: Process("up", 7) for name in names}, statuses).restart == ["clip"]
+
+
+@pytest.mark.parametrize(
+    ("daemon", "before", "after"),
+    [
+        ("fusion", "streams: {cam1: {source: a}}", "streams: {cam1: {source: a, pace: fast}}"),
+        ("extractor-face", "fusion: {window: 100ms}", "fusion: {window: 200ms}"),
+        ("clip", "venvs_dir: a", "venvs_dir: b"),
+    ],
+)
+def test_what_a_daemon_goes_by_though_it_stands_elsewhere_restarts_it(write_config, daemon, before, after):
+    others = {"streams": "{cam1: {source: a}}", "extractors": "{pose: {}, face: {depends: [pose]}}"}
+
+    def of(line):
+        sections = "".join(f"{name}: {text}\n" for name, text in others.items() if not line.startswith(name))
+        return fingerprint(load_config(write_config(f"{line}\n{sections}")), daemon)
+
+    assert of(before) != of(after)
 
 
 def test_a_daemon_that_is_named_no_more_is_stopped(planned):

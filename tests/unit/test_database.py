@@ -1,11 +1,14 @@
 """A database that is opened again after a failure, and replaced when it is damaged."""
 
+import os
 import sqlite3
+import subprocess
 from collections import Counter
 from contextlib import closing
 
 import pytest
 
+from visualpath.runtime import database as database_module
 from visualpath.runtime.database import DAMAGED_KEPT, Database
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS things (name TEXT NOT NULL, size INTEGER PRIMARY KEY, weight INTEGER DEFAULT 1);"
@@ -156,3 +159,68 @@ def test_on_a_full_disk_the_connection_is_kept_for_reading(path, database):
     with pytest.raises(sqlite3.OperationalError, match="full"):
         put(database, *ROWS)
     assert (things(database), database._connection) == ([("a", 1000)], first)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A tmpfs of 5 MiB; returns it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", folder]).returncode:
+        pytest.skip("a tmpfs cannot be mounted here: that needs root")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_where_there_is_little_room_all_rows_are_saved_over(small_disk):
+    """There is room for the damaged file and the fresh one, and none for a log as large as that."""
+    path, rows = small_disk / "store.db", [("thing" * 200, number) for number in range(1800)]
+    with closing(Database(path, SCHEMA)) as database:
+        put(database, *rows)
+        database.close()
+        database._note(sqlite3.DatabaseError("malformed"))
+        assert things(database) == rows
+
+
+def test_a_crash_between_the_moving_aside_and_the_replacing_loses_nothing(path, database):
+    put(database, ("a", 1))
+    database.close()
+    path.rename(path.with_name("store.db.fresh"))
+    assert things(database) == [("a", 1)]
+
+
+def test_a_database_that_another_program_has_locked_is_not_taken_for_damaged(path, database, counters):
+    put(database, ("a", 1))
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            put(database, ("b", 2))
+    put(database, ("c", 3))
+    assert (things(database), counters) == ([("a", 1), ("c", 3)], {})
+
+
+def test_text_that_the_disk_has_changed_can_be_read(database):
+    put(database, ("a", 1))
+    with database:
+        database.execute("UPDATE things SET name = CAST(x'61ff' AS TEXT)")
+    assert things(database) == [("a\N{REPLACEMENT CHARACTER}", 1)]
+
+
+def test_a_damaged_file_that_cannot_be_replaced_is_read_again_only_after_a_while(path, database, monkeypatch):
+    put(database, ("a", 1))
+    database.close()
+    attempts = []
+
+    def refuse(*_):
+        attempts.append(1)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(database_module, "_save_over", refuse)
+        database._note(sqlite3.DatabaseError("malformed"))
+        for _ in range(3):
+            with pytest.raises(sqlite3.OperationalError):
+                things(database)
+    assert len(attempts) == 1
+    monkeypatch.setattr(database_module, "mono_ns", lambda: 2**62)
+    assert things(database) == [("a", 1)]

@@ -1,11 +1,31 @@
-"""Whose address is told of a connection that has failed: libzmq may have closed it, and another may have its number."""
+"""Whose address is told of a connection that has failed, and what a guard does with its sockets.
 
+libzmq may have closed that connection, and another may have its number.
+"""
+
+import contextlib
 import os
 import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
 
 import pytest
+import zmq
 
-from visualpath.runtime.guard import SOMEBODY, _peer
+from visualpath.runtime import guard
+from visualpath.runtime.guard import SOMEBODY, Guard, _peer
+from visualpath.runtime.poll import PollLoop
+from visualpath.runtime.refusals import Refusals
+from visualpath_protocol.clock import NS_PER_S, mono_ns
+from visualpath_protocol.keys import ClientKeys, KeyFolder
+from visualpath_protocol.sockets import OBSERVATIONS, connect
+
+PATIENCE_S = 30.0
+GUESTS = ("guest", "zoe")
+ANY_PORT = "tcp://127.0.0.1:*"
 
 
 @pytest.fixture
@@ -46,3 +66,96 @@ def test_a_descriptor_that_is_a_local_socket_is_nobodys():
     assert _peer(ends[0].fileno()) == SOMEBODY
     for end in ends:
         end.close()
+
+
+class Guarded:
+    """A link with CURVE on a port that is another after each bind, its guard, and their loop."""
+
+    def __init__(self, keys):
+        self.keys = keys
+        pair, *_ = [keys.new(name) for name in ("hub", *GUESTS)]
+        self.context = zmq.Context()
+        self.loop = PollLoop()
+        self.counters = Counter()
+        self.guard = Guard(self.context, self.loop, Refusals(self.counters), keys)
+        self.server = self.context.socket(zmq.PULL)
+        self.server.curve_server = True
+        self.server.curve_publickey, self.server.curve_secretkey = pair.public, pair.secret
+        self.server.zap_domain = b"obs"
+        self.server.bind(ANY_PORT)
+        self.guard.watch(self.server, OBSERVATIONS, ANY_PORT)
+        self.loop.watch(self.server, lambda parts: self.counters.update(parts))
+
+        self.loop.every(10_000_000, lambda _now: self._until() and self.loop.stop())
+
+    @property
+    def bound(self):
+        return self.server.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def run_until(self, condition):
+        """Run the loop until the condition holds."""
+        self._until = condition
+        late = threading.Timer(PATIENCE_S, self.loop.stop)
+        late.start()
+        self.loop.run()
+        late.cancel()
+        assert condition()
+
+    def let_in(self, name):
+        """Let one who is known say its name."""
+        keys = ClientKeys(self.keys.pair(name), self.keys.public("hub"))
+        with contextlib.closing(connect(self.context, OBSERVATIONS, self.bound, keys=keys)) as client:
+            self.run_until(lambda: client.poll(0, zmq.POLLOUT))
+            client.send(name.encode())
+            self.run_until(lambda: self.counters[name.encode()])
+
+    def close(self):
+        self.guard.close()
+        self.server.close(0)
+        self.context.term()
+        self.loop.close()
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    guarded = Guarded(KeyFolder(tmp_path / "keys"))
+    yield guarded
+    guarded.close()
+
+
+def test_a_link_that_is_bound_elsewhere_after_a_revocation_can_be_cut_again(guarded):
+    for name in GUESTS:
+        guarded.let_in(name)
+        before = guarded.bound
+        guarded.keys.revoke(name)
+        guarded.run_until(lambda before=before: guarded.bound not in ("", before))
+
+
+def bind_again(guarded):
+    [watched] = guarded.guard._watched.values()
+    guarded.guard._cut(watched)
+    guarded.guard._bind_again(mono_ns() + NS_PER_S)
+
+
+def after_libzmq_stands_still(folder, then):
+    """Make connections until libzmq has no room to tell of them, and do that."""
+    guard.MONITORED_MAX = 500
+    guarded = Guarded(KeyFolder(folder))
+    port = int(guarded.bound.rpartition(":")[2])
+    with contextlib.suppress(TimeoutError):  # it greets no more
+        for _ in range(5000):
+            with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
+                connection.recv(1)
+        sys.exit("libzmq never stood still")
+    then(guarded)
+
+
+@pytest.mark.parametrize("then", ["close", "bind_again"])
+def test_a_guard_goes_on_though_libzmq_waits_for_room_to_tell_it_of_connections(tmp_path, then):
+    """In a process of its own: a thread that stands still in libzmq holds up all others of its interpreter."""
+    subprocess.run([sys.executable, __file__, tmp_path, then], timeout=PATIENCE_S, check=True)
+
+
+if __name__ == "__main__":
+    after_libzmq_stands_still(Path(sys.argv[1]), {"close": Guarded.close, "bind_again": bind_again}[sys.argv[2]])
+    os._exit(0)

@@ -41,6 +41,7 @@ CLIP = {
     "lately": {},
     "unfinished": 0,
     "streams": {"cam1": {"silent_ns": S // 30}},
+    "disk_busy_ns": 0,
     "disk": {"total_bytes": 100 << 30, "free_bytes": 50 << 30},
 }
 ALL = {"frame-cam1": FRAME, "extractor-face": EXTRACTOR, "fusion": FUSION, "clip": CLIP}
@@ -177,8 +178,21 @@ def test_a_hung_inference_has_failed_since_it_began():
 
 @pytest.mark.parametrize(("uptime_s", "state"), [(10, "degraded"), (301, "failed")])
 def test_a_model_may_load_for_five_minutes(uptime_s, state):
-    found = ill(extractor__extractor__state="starting", extractor__uptime_ns=uptime_s * S)
+    extractor = {**EXTRACTOR["extractor"], "state": "starting", "registered": False}
+    found = ill(extractor__extractor=extractor, extractor__uptime_ns=uptime_s * S)
     assert found["extractor-face"] == (state, "its model is being loaded")
+
+
+def test_a_backend_that_is_loaded_in_the_place_of_another_is_no_failure():
+    found = ill(extractor__extractor__state="starting", extractor__uptime_ns=3600 * S)
+    assert found == {"extractor-face": ("degraded", "its model is being loaded")}
+
+
+@pytest.mark.parametrize(("lost", "state"), [(60, None), (1200, "degraded")])
+def test_observations_that_a_restart_of_fusion_has_lost_are_few(lost, state):
+    found = ill(extractor__lately={"sent.obs": 9000, "dropped.obs": lost})
+    told = {"extractor-face": ("degraded", "1200 of 10200 observations lost while fusion was down or busy")}
+    assert found == ({} if state is None else told)
 
 
 def test_one_that_fusion_does_not_hear_has_failed():
@@ -237,6 +251,12 @@ def test_clips_that_cannot_be_made_are_degraded_and_a_failure_if_none_can(saved,
     assert found == {"clip": (state, f"2 of {2 + saved} clips could not be made")}
 
 
+@pytest.mark.parametrize(("busy_s", "state"), [(59, None), (61, "failed")])
+def test_a_disk_that_does_not_answer_is_a_failure(busy_s, state):
+    found = ill(clip__disk_busy_ns=busy_s * S)
+    assert found == ({} if state is None else {"clip": (state, "the disk of the clips has not answered for 61 s")})
+
+
 def test_a_disk_that_is_nearly_full_is_degraded():
     found = ill(clip__disk={"total_bytes": 100 << 30, "free_bytes": 200 << 20})
     assert found == {"clip": ("degraded", "the disk of the clips is nearly full: 200 MiB are free")}
@@ -256,7 +276,7 @@ def test_a_daemon_that_does_not_answer_has_failed_with_what_its_supervisor_says(
 
 def test_one_that_ends_again_and_again_is_degraded_while_it_answers():
     health = judge({"clip": Seen(CLIP, ends=3)}, NOW_NS)["clip"]
-    assert (health.state, health.reason) == ("degraded", "had to be started again 3 times in 10 min")
+    assert (health.state, health.reason) == ("degraded", "was started again 3 times in 10 min")
 
 
 def test_the_worst_finding_is_told_first():

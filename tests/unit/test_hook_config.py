@@ -55,7 +55,10 @@ def test_a_hook_has_these_defaults(load):
         ("{webhook: 'http://b', headers: {'X Y': a}}", "4: hooks.ops.headers: 'X Y' is no header"),
         ("{exec: [a], timeout: 1ms}", "4: hooks.ops.timeout: must be from 100ms to 10m"),
         ("{exec: [a], on: []}", "4: hooks.ops.on: Expected `array` of length >= 1"),
-        ("{exec: [a], on: [clips]}", "4: hooks.ops.on.0: Invalid enum value 'clips'"),
+        (
+            "{exec: [a], on: [clips]}",
+            "4: hooks.ops.on.0: Invalid enum value 'clips'; write health or clip.saved or clip.failed",
+        ),
         ("{exec: [a], retires: 1}", "4: hooks.ops.retires: unknown key; did you mean 'retries'?"),
     ],
 )

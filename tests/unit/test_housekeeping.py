@@ -36,6 +36,10 @@ class Outcomes:
     def __init__(self):
         self.told = Counter()
         self.is_behind = False
+        self.behind_with = set()
+
+    def is_behind_with(self, clip_id):
+        return clip_id in self.behind_with
 
     def deleting(self, _clip_id, why):
         self.told["deleting"] += 1
@@ -58,14 +62,24 @@ def outcomes():
 
 
 @pytest.fixture
-def tidy(tmp_path, outcomes):
+def make_tidy(tmp_path, outcomes):
+    """From the configuration to `tidy`."""
     clip = tmp_path / CLIP.path
     clip.parent.mkdir()
     clip.touch()
     clip.with_suffix(".json").touch()
-    keeper = Housekeeper(ClipConfig(quota_bytes=1), ClipFolder(tmp_path), Ledger(), outcomes, Worker())
     maker, h264 = SimpleNamespace(needed_bytes=lambda: 0), SimpleNamespace(clip_id="")
-    return lambda: keeper.tidy(maker, h264)
+
+    def make(config):
+        keeper = Housekeeper(config, ClipFolder(tmp_path), Ledger(), outcomes, Worker())
+        return lambda: keeper.tidy(maker, h264)
+
+    return make
+
+
+@pytest.fixture
+def tidy(make_tidy):
+    return make_tidy(ClipConfig(quota_bytes=1))
 
 
 def files(folder):
@@ -88,7 +102,22 @@ def test_a_clip_that_the_disk_does_not_let_go_is_not_condemned(tidy, outcomes, t
     assert outcomes.told == {"deleting": 1, "not_deleted": 1}
 
 
-def test_while_the_ledger_does_not_take_what_was_deleted_nothing_more_is(tidy, outcomes):
+def test_while_the_ledger_does_not_take_what_was_deleted_nothing_is_deleted_by_its_sums(tidy, outcomes):
     outcomes.is_behind = True
     tidy()
+    assert outcomes.told == {}
+
+
+def test_on_a_full_disk_room_is_made_though_the_ledger_refuses(make_tidy, outcomes, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: (1_000_000, 1_000_000, 0))
+    outcomes.is_behind = True
+    make_tidy(ClipConfig(min_free_bytes=1))()
+    assert outcomes.told == {"deleting": 1, "deleted": 1}
+
+
+def test_a_clip_that_the_ledger_does_not_know_to_be_deleted_is_not_deleted_again(make_tidy, outcomes, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: (1_000_000, 1_000_000, 0))
+    outcomes.is_behind = True
+    outcomes.behind_with = {CLIP.clip_id}
+    make_tidy(ClipConfig(min_free_bytes=1))()
     assert outcomes.told == {}

@@ -1,12 +1,19 @@
 """Folders of CURVE keys: what is made, what is let in, what is refused and never told."""
 
+import errno
+import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import zmq
 
+from visualpath_protocol import keys
 from visualpath_protocol.endpoints import Endpoints
 from visualpath_protocol.errors import KeyFileError
+from visualpath_protocol.key_file import write_file
 from visualpath_protocol.keys import KeyFolder, Keyring, Known
 
 
@@ -57,6 +64,43 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
         KeyFolder(tmp_path / "file" / "keys").new("hub")
 
 
+def test_a_folder_that_is_made_is_open_to_the_daemons_whatever_the_umask(folder):
+    umask = os.umask(0o077)
+    try:
+        folder.new("hub")
+    finally:
+        os.umask(umask)
+    assert mode(folder.path) == 0o755
+
+
+def test_of_two_who_make_a_key_at_once_one_succeeds(folder, monkeypatch):
+    monkeypatch.setattr(Path, "exists", lambda _path: False)  # neither sees the other's files
+    pair = folder.new("hub")
+    with pytest.raises(KeyFileError, match="is there already"):
+        folder.new("hub")
+    assert (folder.pair("hub"), folder.public("hub")) == (pair, pair.public)
+
+
+def test_no_secret_stays_where_its_public_key_could_not_be_written(folder, monkeypatch):
+    def full(path, *args):
+        if path.suffix == ".pub":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_file(path, *args)
+
+    monkeypatch.setattr(keys, "write_file", full)
+    with pytest.raises(KeyFileError, match="No space left"):
+        folder.new("hub")
+    assert list(folder.path.iterdir()) == []
+
+
+def test_what_is_made_or_revoked_is_on_disk_with_its_folder(folder, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    folder.new("guest")
+    folder.revoke("guest")
+    assert [each == str(folder.path) for each in synced] == [False, True] * 3
+
+
 # Knowing ----------------------------------------------------------------------------------------
 
 
@@ -97,6 +141,93 @@ def test_a_revoked_key_stays_so_under_another_name(folder):
     assert folder.known()[0][public].revoked
 
 
+def test_a_thousand_keys_of_one_name_stay_revoked(folder):
+    latest = folder.new("guest").public
+    old = [zmq.curve_keypair()[0] for _ in range(1000)]
+    (folder.path / "guest.revoked").write_bytes(b"\n".join(old))
+    folder.revoke("guest")
+    known, wrong = folder.known()
+    assert (known.keys(), {each.revoked for each in known.values()}, wrong) == ({*old, latest}, {True}, [])
+
+
+@pytest.mark.parametrize("name", ["guest.revoked", "guest of anna.revoked"])
+@pytest.mark.parametrize("more", [b"", b"# by anna\n", b"\xff"])
+def test_a_key_stays_revoked_whatever_else_its_file_holds_and_is_called(folder, name, more):
+    public = folder.new("guest").public
+    folder.revoke("guest")
+    (folder.path / "guest.revoked").unlink()
+    (folder.path / name).write_bytes(more + b"\n" + public + b"\n" + more)
+    (folder.path / "zoe.pub").write_bytes(public)
+    assert folder.known()[0][public].revoked
+
+
+def test_what_is_no_key_among_the_revoked_is_told(folder):
+    folder.new("guest")
+    folder.revoke("guest")
+    with (folder.path / "guest.revoked").open("ab") as file:
+        file.write(b"# by anna\n")
+    [told] = folder.known()[1]
+    assert told.endswith("guest.revoked: 1 of 2 lines hold no key")
+
+
+def test_a_secret_without_its_public_key_can_be_revoked(folder):
+    public = folder.new("hub").public
+    (folder.path / "hub.pub").unlink()
+    folder.revoke("hub")
+    assert folder.known()[0][public].revoked
+    assert folder.new("hub").public != public
+
+
+@pytest.fixture
+def unreadable(folder):
+    """What was known of a folder, two of whose files cannot be read any more."""
+    folder.new("guest")
+    folder.new("zoe")
+    folder.revoke("zoe")
+    known, _ = folder.known()
+    for name in ("guest.pub", "zoe.revoked"):
+        (folder.path / name).unlink()
+        (folder.path / name).mkdir()
+    return known
+
+
+def test_a_file_that_cannot_be_read_stands_as_it_was_read_last(folder, unreadable):
+    known, wrong = folder.known(unreadable)
+    assert (known, len(wrong)) == (unreadable, 2)
+
+
+def test_a_file_that_never_could_be_read_lets_nobody_in(folder, unreadable):
+    assert folder.known()[0] == {}
+
+
+def test_a_folder_that_everybody_may_write_is_not_believed(folder):
+    folder.new("hub")
+    folder.path.chmod(0o777)
+    with pytest.raises(KeyFileError, match=r"may be written by others \(mode 0777\): chmod o-w "):
+        folder.known()
+
+
+def test_a_public_key_that_everybody_may_write_is_told_and_lets_nobody_in(folder):
+    folder.new("guest")
+    (folder.path / "guest.pub").chmod(0o646)
+    known, [told] = folder.known()
+    assert (known, "chmod o-w" in told) == ({}, True)
+
+
+def test_a_second_key_in_a_file_is_told(folder):
+    folder.new("guest")
+    with (folder.path / "guest.pub").open("ab") as file:
+        file.write(zmq.curve_keypair()[0])
+    [told] = folder.known()[1]
+    assert "it must be one line" in told
+
+
+def test_a_pipe_is_not_waited_for(folder):
+    public = folder.new("hub").public
+    os.mkfifo(folder.path / "guest.pub", 0o644)
+    assert list(folder.known()[0]) == [public]
+
+
 def test_an_unknown_name_cannot_be_revoked(folder):
     with pytest.raises(KeyFileError, match=r"guest\.pub is missing"):
         folder.revoke("guest")
@@ -108,7 +239,9 @@ def test_a_file_that_holds_no_key_is_told_and_the_others_count(folder, text):
     (folder.path / "guest.pub").write_bytes(text)
     known, wrong = folder.known()
     assert list(known) == [public]
-    assert [each.endswith("guest.pub holds no key: it must be 40 characters of Z85") for each in wrong] == [True]
+    assert [
+        each.endswith("guest.pub holds no key: it must be one line, with 40 characters of Z85") for each in wrong
+    ] == [True]
 
 
 def test_a_public_key_under_no_valid_name_is_told(folder):
@@ -149,6 +282,21 @@ def test_a_secret_may_come_from_systemd(folder, tmp_path, monkeypatch):
     (tmp_path / "hub.key").chmod(0o440)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert (folder.pair("hub").public, folder.pair("hub").secret) == (public, secret)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_folder_that_its_user_cannot_enter_is_told(short_dir):
+    folder = KeyFolder(short_dir / "keys")
+    folder.new("hub")
+    folder.path.chmod(0o700)
+    short_dir.chmod(0o755)
+    program = (
+        "import os, pathlib, sys; from visualpath_protocol.keys import KeyFolder, Keyring; os.setuid(65534);"
+        "Keyring(KeyFolder(pathlib.Path(sys.argv[1])), 'hub', {}).asking('vpctl', 'fusion')"
+    )
+    result = subprocess.run([sys.executable, "-c", program, folder.path], capture_output=True, text=True, check=False)
+    assert "KeyFileError: " in result.stderr.splitlines()[-1]
+    assert "hub.key cannot be read: Permission denied: it must belong to the user" in result.stderr.splitlines()[-1]
 
 
 # Who uses which ---------------------------------------------------------------------------------

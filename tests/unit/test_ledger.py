@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
+from functools import partial
 
 import msgspec
 import pytest
@@ -84,8 +85,8 @@ def test_an_accepted_trigger_is_recording(ledger):
 def test_unfinished_are_those_that_record(ledger):
     for t_ns in (1, 2, 3):
         accept(ledger, trig(t_ns))
-    ledger.saved(trig(1).trig_id, "a.mp4", {}, 100, "")
-    ledger.failed(trig(2).trig_id, "disk full")
+    ledger.saved(order(trig(1)), "a.mp4", {}, 100, "")
+    ledger.failed(order(trig(2)), "disk full")
     assert unfinished(ledger) == [[trig(3)]]
 
 
@@ -104,14 +105,14 @@ def test_unfinished_come_in_the_order_they_were_asked_for(ledger):
 
 def test_a_saved_clip_has_its_path_and_sidecar(ledger):
     accept(ledger, trig())
-    ledger.saved(trig().trig_id, "2026-01-01/a.mp4", {"frames": 5}, 100, "")
+    ledger.saved(order(trig()), "2026-01-01/a.mp4", {"frames": 5}, 100, "")
     [clip] = ledger.clips(limit=100)
     assert (clip["state"], clip["path"], clip["sidecar"]) == ("saved", "2026-01-01/a.mp4", {"frames": 5})
 
 
 def test_a_failed_clip_says_why(ledger):
     accept(ledger, trig())
-    ledger.failed(trig().trig_id, "disk full")
+    ledger.failed(order(trig()), "disk full")
     [clip] = ledger.clips(limit=100)
     assert (clip["state"], clip["why"]) == ("failed", "disk full")
 
@@ -193,7 +194,7 @@ def test_a_clip_grows_with_its_triggers(ledger):
 
 def test_a_saved_clip_does_not_grow(ledger):
     accept(ledger, trig(1))
-    ledger.saved(trig(1).trig_id, "a.mp4", {}, 100, "")
+    ledger.saved(order(trig(1)), "a.mp4", {}, 100, "")
     ledger.accept(trig(1, revision=1), msgspec.structs.replace(order(trig(1)), asked=(-10, 9_000)))
     assert ledger.clip_of(trig(1).trig_id).asked == (-5, 5_000)
 
@@ -208,7 +209,7 @@ def test_the_row_of_a_clip_that_waits_says_so(ledger):
 def test_a_deleted_clip_counts_no_bytes(ledger):
     for t_ns in (1, 2):
         accept(ledger, trig(t_ns))
-        ledger.saved(trig(t_ns).trig_id, "a.mp4", {}, 100, "")
+        ledger.saved(order(trig(t_ns)), "a.mp4", {}, 100, "")
     ledger.deleted(trig(1).trig_id, "quota")
     assert ledger.saved_bytes() == 100
 
@@ -233,7 +234,7 @@ def test_what_is_left_has_the_triggers_that_joined_on_the_way(ledger):
 def test_the_age_of_a_clip_counts_whatever_a_wrong_clock_has_written_into_earlier_ones(ledger):
     for t_ns in (1, 2):
         accept(ledger, trig(t_ns))
-        ledger.saved(trig(t_ns).trig_id, "a.mp4", {}, 100, "")
+        ledger.saved(order(trig(t_ns)), "a.mp4", {}, 100, "")
     with ledger._database:
         ledger._database.execute("UPDATE clips SET saved_ns = ? WHERE rowid = 1", (2**62,))
         ledger._database.execute("UPDATE clips SET saved_ns = 5 WHERE rowid = 2")
@@ -266,14 +267,14 @@ def test_its_clock_goes_on_where_the_last_run_ended(path):
 def test_a_saved_clip_keeps_the_clock(path, ledger):
     ledger._began_ns -= 7_000_000_000
     accept(ledger, trig())
-    ledger.saved(trig().trig_id, "a.mp4", {}, 100, "")
+    ledger.saved(order(trig()), "a.mp4", {}, 100, "")
     with closing(sqlite3.connect(path)) as beside:
         assert beside.execute("SELECT ran_ns >= 7000000000 FROM clock").fetchone() == (1,)
 
 
 def test_the_system_s_clock_makes_no_clip_older(ledger, monkeypatch):
     accept(ledger, trig())
-    ledger.saved(trig().trig_id, "a.mp4", {}, 100, "")
+    ledger.saved(order(trig()), "a.mp4", {}, 100, "")
     monkeypatch.setattr("visualpath.clip.ledger.wall_ns", lambda: 2**62)
     assert ledger.saved_before(ledger.now_ns() - 60_000_000_000, 100) == []
 
@@ -336,16 +337,16 @@ def test_outcomes_are_listed_in_the_order_in_which_they_came(ledger):
     first, second = trig(1_000), trig(2_000)
     accept(ledger, first)
     accept(ledger, second)
-    ledger.failed(second.trig_id, "evicted")
-    ledger.saved(first.trig_id, "a.mp4", {}, 10, "wanted")
+    ledger.failed(order(second), "evicted")
+    ledger.saved(order(first), "a.mp4", {}, 10, "wanted")
     assert outcomes(ledger) == [(second.trig_id, "failed"), (first.trig_id, "saved")]
 
 
 def test_a_saved_clip_that_becomes_h264_has_one_outcome(ledger):
     one = trig()
     accept(ledger, one)
-    ledger.saved(one.trig_id, "a.mp4", {}, 10, "wanted")
-    ledger.saved(one.trig_id, "a.mp4", {}, 8, "done")
+    ledger.saved(order(one), "a.mp4", {}, 10, "wanted")
+    ledger.h264_done(one.trig_id, "a.mp4", {}, 8)
     assert outcomes(ledger) == [(one.trig_id, "saved")]
 
 
@@ -353,14 +354,14 @@ def test_only_what_comes_after_a_number_is_listed(ledger):
     first, second = trig(1_000), trig(2_000)
     for one in (first, second):
         accept(ledger, one)
-        ledger.failed(one.trig_id, "evicted")
+        ledger.failed(order(one), "evicted")
     [(seq, _), _] = [(each["seq"], each) for each in ledger.outcomes_after(0, 100)]
     assert outcomes(ledger, after=seq) == [(second.trig_id, "failed")]
 
 
 def test_nothing_comes_after_the_last_outcome(ledger):
     accept(ledger, trig())
-    ledger.failed(trig().trig_id, "evicted")
+    ledger.failed(order(trig()), "evicted")
     assert outcomes(ledger, after=ledger.last_outcome()) == []
 
 
@@ -370,17 +371,126 @@ def test_an_empty_ledger_has_no_outcome(ledger):
 
 def test_the_numbers_go_on_rising_in_a_fresh_ledger(ledger, tmp_path):
     accept(ledger, trig())
-    ledger.failed(trig().trig_id, "evicted")
+    ledger.failed(order(trig()), "evicted")
     fresh = Ledger(tmp_path / "fresh.db")
     accept(fresh, trig())
-    fresh.failed(trig().trig_id, "evicted")
+    fresh.failed(order(trig()), "evicted")
     assert fresh.last_outcome() > ledger.last_outcome()
     fresh.close()
 
 
 def test_the_numbers_rise_when_the_clock_is_set_back(ledger, monkeypatch):
-    monkeypatch.setattr("visualpath.clip.ledger.wall_ns", iter([10**18, 10**17]).__next__)
-    for t_start_ns in (1_000, 2_000):
+    for t_start_ns, clock_ns in ((1_000, 10**18), (2_000, 10**17)):
+        monkeypatch.setattr("visualpath.clip.ledger.wall_ns", partial(int, clock_ns))
         ledger.ask(order(trig(t_start_ns)))
-        ledger.failed(trig(t_start_ns).trig_id, "evicted")
+        ledger.failed(order(trig(t_start_ns)), "evicted")
     assert [each["seq"] for each in ledger.outcomes_after(0, 100)] == [10**18, 10**18 + 1]
+
+
+# What a damaged ledger has lost ---------------------------------------------------------------------
+
+
+def forget(ledger, *tables):
+    with ledger._database:
+        for table in tables:
+            ledger._database.execute(f"DELETE FROM {table}")
+
+
+def test_a_clip_whose_triggers_were_lost_is_recorded_all_the_same(ledger):
+    accept(ledger, trig())
+    forget(ledger, "triggers")
+    [found] = ledger.unfinished()
+    assert (found.clip_id, found.asked, found.label) == (trig().trig_id, (-5, 5_000), "smile")
+
+
+def test_a_clip_whose_row_makes_no_sense_has_failed(ledger):
+    accept(ledger, trig())
+    forget(ledger, "triggers")
+    with ledger._database:
+        ledger._database.execute("UPDATE clips SET label = '../../etc'")
+    assert ledger.unfinished() == []
+    assert states(ledger) == {trig().trig_id: "failed"}
+
+
+@pytest.mark.parametrize("outcome", ["saved", "failed"])
+def test_what_becomes_of_a_clip_that_was_lost_is_noted(ledger, outcome):
+    accept(ledger, trig())
+    forget(ledger, "triggers", "clips")
+    if outcome == "saved":
+        ledger.saved(order(trig()), "a.mp4", {}, 100, "")
+    else:
+        ledger.failed(order(trig()), "evicted")
+    assert states(ledger) == {trig().trig_id: outcome}
+    assert outcomes(ledger) == [(trig().trig_id, outcome)]
+    assert ledger.knows(trig().trig_id, 0)
+
+
+def found(*t_ns):
+    return [(order(trig(each)), f"{each}.mp4", {}, 100, "") for each in t_ns]
+
+
+def test_clips_that_are_found_are_older_than_those_that_are_known(ledger):
+    accept(ledger, trig(3))
+    ledger.saved(order(trig(3)), "3.mp4", {}, 100, "")
+    ledger.found(found(2, 1))
+    assert [clip.path for clip in ledger.oldest_saved(10)] == ["1.mp4", "2.mp4", "3.mp4"]
+    assert ledger.triggers(10) == [trig(1), trig(2), trig(3)]
+
+
+def test_what_is_found_changes_nothing_of_a_clip_that_is_known(ledger):
+    accept(ledger, trig(1))
+    ledger.found(found(1))
+    assert states(ledger) == {trig(1).trig_id: "recording"}
+
+
+def test_what_is_found_is_young_and_no_outcome(ledger):
+    ledger.found(found(1))
+    assert (outcomes(ledger), ledger.saved_before(ledger.now_ns() - 60_000_000_000, 10)) == ([], [])
+
+
+def test_a_clip_that_comes_after_those_that_were_found_is_the_newest(ledger):
+    ledger.found(found(2, 1))
+    accept(ledger, trig(3))
+    assert [clip["clip_id"] for clip in ledger.clips(limit=1)] == [trig(3).trig_id]
+
+
+def saved_with(path, ran_ns, saved_ns):
+    """A ledger of one saved clip, in whose file these times stand."""
+    ledger = Ledger(path)
+    accept(ledger, trig())
+    ledger.saved(order(trig()), "a.mp4", {}, 100, "")
+    ledger.close()
+    with closing(sqlite3.connect(path)) as beside, beside:
+        beside.execute("UPDATE clock SET ran_ns = ?", (ran_ns,))
+        beside.execute("UPDATE clips SET saved_ns = ?", (saved_ns,))
+    return Ledger(path)
+
+
+DAY_NS = 86_400 * 10**9
+
+
+@pytest.mark.parametrize("ran_ns", [2**63 - 1, -(2**63)])
+def test_a_clock_that_the_disk_has_changed_makes_no_clip_old(path, ran_ns):
+    with closing(saved_with(path, ran_ns, DAY_NS)) as ledger:
+        assert ledger.saved_before(ledger.now_ns() - DAY_NS, 10) == []
+        ledger.keep_time()
+
+
+@pytest.mark.parametrize("saved_ns", [2**62, -5])
+def test_a_clip_of_an_impossible_age_is_as_old_as_the_ledger_s_opening(path, saved_ns):
+    with closing(saved_with(path, 100 * DAY_NS, saved_ns)) as ledger:
+        assert ledger.saved_before(100 * DAY_NS, 10) == []
+        assert len(ledger.saved_before(101 * DAY_NS, 10)) == 1
+
+
+def test_a_migration_that_the_disk_refuses_is_done_by_the_next_start(path):
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(VERSION_2)
+        database.execute("CREATE TRIGGER full BEFORE UPDATE ON clips BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    with pytest.raises(LedgerError, match="full"):
+        Ledger(path)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TRIGGER full")
+    with closing(Ledger(path)) as ledger:
+        assert [clip.clip_id for clip in ledger.oldest_saved(10)] == ["a"]

@@ -38,6 +38,18 @@ def test_without_a_service_manager_it_says_nothing_to_nobody():
     Notifier({}).ready("live")
 
 
+def test_a_service_manager_that_is_gone_ends_no_daemon(short_dir, caplog):
+    Notifier({"NOTIFY_SOCKET": str(short_dir / "nobody")}).alive()
+    assert "systemd does not take WATCHDOG=1: " in caplog.text
+
+
+def test_a_service_manager_that_takes_nothing_holds_nobody_up(manager, caplog):
+    notifier = Notifier(manager[1])
+    while not caplog.records:  # until its queue is full
+        notifier.alive()
+    assert "timed out" in caplog.text
+
+
 def test_the_watchdog_is_fed_three_times_in_its_time():
     assert Notifier({"WATCHDOG_USEC": "30000000"}).watchdog_ns == 10 * 10**9
 

@@ -19,7 +19,7 @@ from visualbase.ring import RingReader, RingWriter
 from visualpath.clip.files import ClipFolder
 from visualpath.clip.journal import Salvage
 from visualpath.clip.order import ClipOrder
-from visualpath.clip.recording import ClipFailed, DiskRefuses, Recording, refusal
+from visualpath.clip.recording import ClipFailed, DiskRefuses, Recording, find_saved, refusal
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.messages import FrameHeader, Trig, make_trig_id
 from visualpath_protocol.sockets import TRIGGERS
@@ -375,6 +375,23 @@ def test_a_sidecar_that_cannot_be_written_leaves_no_clip_behind(bench):
     with pytest.raises(ClipFailed, match="cannot be written"):
         recording.save()
     assert bench.files() == []
+
+
+def test_a_clip_that_cannot_be_made_again_is_not_lost_with_the_attempt(bench):
+    path, _ = bench.fed().save()
+    again = bench.fed()
+    path.with_name(f".{path.stem}.json.tmp").mkdir()
+    with pytest.raises(ClipFailed, match="cannot be written"):
+        again.save()
+    assert path.exists()
+
+
+def test_a_clip_whose_sidecar_cannot_be_read_is_to_be_made_again_and_stays_till_then(bench):
+    recording = bench.fed()
+    path, _ = recording.save()
+    path.with_suffix(".json").write_text("{")
+    assert find_saved(bench.folder, recording.order) is None
+    assert (path.exists(), path.with_suffix(".jpg").exists()) == (True, True)
 
 
 def resized(bench):

@@ -1,9 +1,13 @@
 """The supervisord of one configuration: what it says of its programs, and their log files."""
 
+import json
+import xmlrpc.client
+
 import pytest
+from supervisor.xmlrpc import Faults
 
 from visualpath.ctl import supervisor as module
-from visualpath.ctl.supervision import Process, last_words, readable
+from visualpath.ctl.supervision import Process, SupervisorFailed, last_words, readable
 from visualpath.ctl.supervisor import LocalSupervisor
 from visualpath.runtime.config import load_config
 
@@ -67,6 +71,58 @@ def test_a_daemon_without_last_words_has_none(supervisor):
 @pytest.mark.parametrize("line", ["plain", "7", "[1]", '{"time": 1}', ""])
 def test_a_line_that_is_no_record_is_shown_as_it_is(line):
     assert readable(line) == line
+
+
+def test_what_is_shown_of_a_line_is_no_command_to_the_terminal():
+    line = json.dumps({"time": "12:00", "level": "ERROR", "daemon": "fusion", "message": "\x1b[2Ja\x9b\nforged"})
+    assert readable(line) == r"12:00 ERROR fusion: \x1b[2Ja\x9b" + "\n  forged"
+    assert readable("\x1b[2J") == r"\x1b[2J"
+
+
+class Fault:
+    """Stands for supervisord: each call is refused."""
+
+    def __init__(self, code):
+        self._code = code
+
+    def __getattr__(self, _name):
+        return self
+
+    def __call__(self, *_args):
+        raise xmlrpc.client.Fault(self._code, "its words")
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    return lambda code: monkeypatch.setattr(xmlrpc.client, "ServerProxy", lambda *_args, **_options: Fault(code))
+
+
+def test_a_refusal_of_supervisord_is_told_in_its_words(supervisor, refusing, monkeypatch):
+    monkeypatch.setattr(supervisor, "_pid", lambda: 7)
+    refusing(Faults.BAD_NAME)
+    with pytest.raises(SupervisorFailed, match=r"^stopProcess fusion: its words$"):
+        supervisor.restart(["fusion"])
+
+
+def test_a_supervisord_that_ends_meanwhile_is_told(supervisor, monkeypatch):
+    monkeypatch.setattr(supervisor, "_pid", lambda: 7)
+    with pytest.raises(SupervisorFailed, match=r"^supervisord does not answer: "):
+        supervisor.restart(["fusion"])
+
+
+@pytest.mark.parametrize("statename", ["BACKOFF", "EXITED", "FATAL", "STOPPED", "RUNNING"])
+def test_what_fails_or_is_stopped_is_started_at_once_and_nothing_else(supervisor, program, monkeypatch, statename):
+    program(statename)
+    calls = []
+
+    def call(method, *args, **_options):
+        calls.append((method, *args))
+        return [[[], [], []]]
+
+    monkeypatch.setattr(supervisor, "_call", call)
+    supervisor._update()
+    started = [("stopProcess", "fusion"), ("startProcess", "fusion", False)]
+    assert calls[1:] == ([] if statename == "RUNNING" else started)
 
 
 def test_followed_are_the_lines_that_come_after(supervisor):

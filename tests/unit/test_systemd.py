@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from visualpath.core.errors import ConfigError
 from visualpath.ctl import systemd
+from visualpath.ctl.commands import apply
 from visualpath.ctl.main import main
 from visualpath.ctl.supervision import SupervisorFailed
 from visualpath.ctl.supervisor import LocalSupervisor
@@ -37,16 +38,18 @@ class Machine:
 
     def __init__(self):
         self.did = []
+        self.after = {}
         self.units = []
         self.wants = list(FIRST_TWO)
         self.journal = []
         self.command = ""
 
-    def __call__(self, *command):
+    def __call__(self, *command, timeout_s=None):
         if command[0] == "journalctl":
             return "".join(json.dumps(entry) + "\n" for entry in self.journal)
         if command[1] != "show":
-            self.did.append(" ".join(command[1:]))
+            self.did.append(" ".join(word for word in command[1:] if word != "--no-ask-password"))
+            self.after.pop(command[1], lambda: None)()
             return ""
         if "--property=ExecStart" in command:
             return self.command
@@ -54,8 +57,11 @@ class Machine:
 
     def exits(self, unit, code, status, result, ago_s=1):
         at = {"__REALTIME_TIMESTAMP": str(int((datetime.now() - timedelta(seconds=ago_s)).timestamp() * 1e6))}
-        self.journal.append({"UNIT": unit, "EXIT_CODE": code, "EXIT_STATUS": status, **at})
-        self.journal.append({"UNIT": unit, "UNIT_RESULT": result, **at})
+        self.says(unit, systemd.PROCESS_EXIT, EXIT_CODE=code, EXIT_STATUS=status, **at)
+        self.says(unit, systemd.UNIT_FAILURE, UNIT_RESULT=result, **at)
+
+    def says(self, unit, kind, **fields):
+        self.journal.append({"UNIT": unit, "MESSAGE_ID": kind, **fields})
 
 
 @pytest.fixture
@@ -104,12 +110,23 @@ def test_it_is_supervisord_where_systemd_does_not_run_the_machine(chosen):
     assert chosen(EXEC_START, booted=False) is LocalSupervisor
 
 
-def test_it_is_supervisord_where_systemctl_fails(chosen, monkeypatch):
-    def fail(*_command):
-        raise SupervisorFailed("systemctl is not installed")
+@pytest.fixture
+def mute(monkeypatch):
+    """systemd cannot be asked."""
+
+    def fail(*_command, **_options):
+        raise SupervisorFailed("systemctl show: Failed to connect to bus")
 
     monkeypatch.setattr(systemd, "_run", fail)
+
+
+def test_it_is_supervisord_where_systemctl_fails(chosen, mute):
     assert chosen(EXEC_START) is LocalSupervisor
+
+
+def test_it_is_systemd_for_the_installed_configuration_also_where_systemctl_fails(chosen, mute, monkeypatch, short_dir):
+    monkeypatch.setattr(systemd, "INSTALLED_CONFIG", short_dir / "visualpath.yaml")
+    assert chosen(EXEC_START) is Systemd
 
 
 # Starting and stopping --------------------------------------------------------------------------------
@@ -128,10 +145,34 @@ def test_start_disables_and_stops_what_it_names_no_more(machine, supervisor):
     assert machine.did[0] == "disable --now visualpath-extractor@pose.service visualpath-watch.service"
 
 
-def test_a_unit_that_systemd_has_given_up_gets_a_fresh_budget(machine, supervisor):
-    machine.units = [shown(UNITS[0], "failed", "failed", pid=0, result="exit-code", code=1, status=1)]
+@pytest.mark.parametrize(("active", "sub"), [("failed", "failed"), ("activating", "auto-restart")])
+def test_a_unit_that_does_not_stay_up_gets_a_fresh_budget_and_its_next_start_at_once(machine, supervisor, active, sub):
+    machine.units = [shown(UNITS[0], active, sub, pid=0, result="exit-code", code=1, status=1)]
     supervisor.start()
-    assert machine.did[-2] == "reset-failed visualpath-clip.service"
+    assert machine.did[-3:-1] == ["reset-failed visualpath-clip.service", "stop visualpath-clip.service"]
+    assert machine.did[-1].startswith("start ")
+
+
+POSE = "visualpath-extractor@pose.service"
+
+
+def ends_badly(machine, unit):
+    """What systemd shows of a unit whose model hung when it was stopped."""
+    machine.units = [shown(unit, "failed", "failed", pid=0, result="exit-code", code=1, status=1)]
+
+
+def test_a_daemon_that_is_named_no_more_is_forgotten_also_if_it_ended_badly(machine, supervisor):
+    machine.units = [shown(POSE)]
+    machine.after["disable"] = lambda: ends_badly(machine, POSE)
+    supervisor.start()
+    assert f"reset-failed {POSE}" in machine.did
+
+
+def test_a_daemon_that_ended_badly_because_it_was_told_to_stop_is_stopped(machine, supervisor):
+    machine.units = [shown(UNITS[2])]
+    machine.after["stop"] = lambda: ends_badly(machine, UNITS[2])
+    supervisor.stop()
+    assert f"reset-failed {UNITS[2]}" in machine.did
 
 
 @pytest.mark.parametrize(("pid", "is_first"), [(7, False), (0, True)])
@@ -157,10 +198,10 @@ def test_stop_where_nothing_runs_says_so(machine, supervisor):
     assert not supervisor.stop()
 
 
-def test_a_restart_waits_for_the_end_but_not_for_the_model(machine, supervisor):
+def test_a_restart_waits_for_the_end_but_not_for_the_model_and_starts_nobody_else(machine, supervisor):
     supervisor.restart(["extractor-face"])
     unit = "visualpath-extractor@face.service"
-    assert machine.did == [f"stop {unit}", f"start --no-block visualpath.target {unit}"]
+    assert machine.did == [f"stop {unit}", f"start --no-block {unit}"]
 
 
 # How the daemons are ----------------------------------------------------------------------------------
@@ -172,6 +213,7 @@ def test_a_restart_waits_for_the_end_but_not_for_the_model(machine, supervisor):
         ("active", "running", "up"),
         ("activating", "start", "starting"),
         ("activating", "auto-restart", "failing"),
+        ("activating", "auto-restart-queued", "failing"),
         ("deactivating", "stop-sigterm", "stopping"),
         ("failed", "failed", "failing"),
         ("inactive", "dead", "stopped"),
@@ -249,6 +291,10 @@ def test_there_is_nothing_to_tell_of_one_that_simply_runs(machine, supervisor):
     assert told(machine, supervisor) == ""
 
 
+def test_there_is_nothing_to_tell_of_one_that_was_stopped(machine, supervisor):
+    assert told(machine, supervisor, active="inactive", sub="dead", pid=0, restarts=2) == ""
+
+
 # How they ended ---------------------------------------------------------------------------------------
 
 
@@ -268,8 +314,39 @@ def test_an_end_that_was_asked_for_is_none(machine, supervisor):
 
 def test_what_was_before_a_stop_is_over(machine, supervisor):
     machine.exits("visualpath-clip.service", "exited", "1", "exit-code")
-    machine.journal.append({"UNIT": "visualpath-clip.service", "MESSAGE_ID": systemd.STOPPING})
+    machine.says("visualpath-clip.service", systemd.STOPPING)
     assert supervisor.ends() == {}
+
+
+def test_a_stop_while_it_waits_for_its_next_start_is_one_too(machine, supervisor):
+    machine.exits("visualpath-clip.service", "exited", "1", "exit-code")
+    machine.says("visualpath-clip.service", systemd.STOPPED)
+    assert supervisor.ends() == {}
+
+
+def test_that_it_is_started_again_is_no_stop(machine, supervisor):
+    machine.exits("visualpath-clip.service", "exited", "1", "exit-code")
+    machine.says("visualpath-clip.service", systemd.START_AGAIN)
+    machine.says("visualpath-clip.service", systemd.STOPPED)
+    assert supervisor.ends()["clip"].count == 1
+
+
+@pytest.mark.parametrize("stopped", [(), (systemd.STOPPED,)], ids=["not yet told", "told"])
+def test_a_model_that_hangs_when_it_is_told_to_stop_has_not_ended_by_itself(machine, supervisor, stopped):
+    unit = "visualpath-extractor@face.service"
+    machine.says(unit, systemd.STOPPING)
+    machine.exits(unit, "exited", "1", "exit-code")
+    for kind in stopped:
+        machine.says(unit, kind)
+    assert supervisor.ends() == {}
+
+
+def test_an_end_after_a_stop_and_a_start_counts(machine, supervisor):
+    unit = "visualpath-extractor@face.service"
+    machine.says(unit, systemd.STOPPING)
+    machine.says(unit, systemd.STOPPED)
+    machine.exits(unit, "exited", "1", "exit-code")
+    assert supervisor.ends()["extractor-face"].count == 1
 
 
 def test_that_systemd_gives_up_is_not_one_more_end(machine, supervisor):
@@ -291,11 +368,7 @@ def test_ends_of_others_units_are_passed_over(machine, supervisor, unit):
     assert supervisor.ends() == {}
 
 
-def test_whoever_may_not_read_the_journal_is_told_of_no_ends(machine, supervisor, monkeypatch):
-    def refuse(*_command):
-        raise SupervisorFailed("journalctl: No journal files were opened due to insufficient permissions.")
-
-    monkeypatch.setattr(systemd, "_run", refuse)
+def test_whoever_may_not_read_the_journal_is_told_of_no_ends(supervisor, mute):
     assert supervisor.ends() == {}
 
 
@@ -318,6 +391,37 @@ def test_status_reports_a_unit_that_was_given_up(machine, installed):
     assert "hung, killed by the watchdog; restarted 180 times; mend the cause" in line
 
 
+def test_status_as_json_has_the_cause_too(machine, installed):
+    machine.units = [shown("visualpath-fusion.service", **GIVEN_UP, result="watchdog", restarts=180)]
+    status = json.loads(installed("--json", "status").stdout)["fusion"]
+    assert status["down"]
+    assert "hung, killed by the watchdog" in status["told"][0]
+
+
+@pytest.mark.parametrize("command", ["status", "up", "down", "restart", "logs", "apply", "health"])
+def test_where_systemd_cannot_be_asked_every_command_ends_in_its_words(
+    installed, mute, monkeypatch, short_dir, command
+):
+    monkeypatch.setattr(systemd, "INSTALLED_CONFIG", short_dir / "visualpath.yaml")
+    result = installed(command)
+    assert isinstance(result.exception, SystemExit)
+    if command != "health":  # which judges by the daemons' answers alone
+        assert "vpctl: systemctl show: Failed to connect to bus" in result.stderr
+
+
+@pytest.mark.parametrize("args", [("logs",), ("logs", "-f"), ("--json", "logs", "-f")], ids=" ".join)
+def test_a_secret_that_a_library_wrote_is_not_shown(machine, monkeypatch, write_config, tmp_path, args):
+    path = write_config("streams: {cam1: {source: 'rtsp://u:${VP_CAM1}@camera/x'}}\n")
+    path.with_name("secrets.env").write_text("VP_CAM1=s3cret\n")
+    monkeypatch.setattr(systemd, "BOOTED", tmp_path)
+    machine.command = EXEC_START.format(path=path)
+    monkeypatch.setattr(Systemd, "log_lines", lambda *_args: ["cannot open rtsp://u:s3cret@camera/x"])
+    monkeypatch.setattr(Systemd, "follow", lambda *_args: iter(["again: rtsp://u:s3cret@camera/x"]))
+    result = CliRunner().invoke(main, ["--config", str(path), *args])
+    assert "rtsp://" in result.output
+    assert "s3cret" not in result.output
+
+
 def test_down_stops_the_units(machine, installed):
     machine.units = [shown("visualpath-fusion.service")]
     assert installed("down").output == "stopped\n"
@@ -325,20 +429,23 @@ def test_down_stops_the_units(machine, installed):
 
 
 def test_a_refusal_of_systemctl_is_exit_1_in_its_words(machine, installed, monkeypatch):
-    def refuse(*command):
+    def refuse(*command, **_options):
         if command[1] == "stop":
             raise SupervisorFailed("systemctl stop: Access denied")
-        return Machine.__call__(machine, *command)
+        return machine(*command)
 
     monkeypatch.setattr(systemd, "_run", refuse)
     result = installed("down")
     assert (result.exit_code, result.stderr) == (1, "vpctl: systemctl stop: Access denied\n")
 
 
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(machine, installed):
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(machine, installed, monkeypatch):
+    monkeypatch.setattr(apply, "ANSWER_MS", 1)
     machine.units = [shown("visualpath-fusion.service"), shown("visualpath-frame@old.service")]
     result = installed("apply", "--dry-run")
-    assert result.output == "would stop frame-old\nwould start clip, extractor-face, frame-cam1\n"
+    assert result.output.splitlines() == [
+        "would stop frame-old", "would start clip, extractor-face, frame-cam1", "would restart fusion"
+    ]  # fmt: skip
     assert machine.did == []
 
 
@@ -361,6 +468,32 @@ def test_the_first_line_that_systemctl_says_on_stderr_is_the_reason(program, wri
     program("systemctl", "echo 'Unit x not found.' >&2; echo 'See the logs.' >&2; exit 5")
     with pytest.raises(SupervisorFailed, match=r"^systemctl show: Unit x not found\.$"):
         Systemd(load_config(write_config(SECTIONS))).processes()
+
+
+def test_a_systemctl_that_hangs_is_given_up(program, write_config, monkeypatch):
+    program("systemctl", "exec sleep 60")
+    monkeypatch.setattr(systemd._run, "__kwdefaults__", {"timeout_s": 0.1})
+    with pytest.raises(SupervisorFailed, match=r"^systemctl show: no answer within 0\.1 s$"):
+        Systemd(load_config(write_config(SECTIONS))).processes()
+
+
+@pytest.mark.parametrize(("uid", "hint"), [(0, "denied"), (1000, r"denied \(root may: sudo vpctl\)")])
+def test_an_operator_who_may_not_is_told_who_may(program, write_config, monkeypatch, uid, hint):
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    program("systemctl", "[ $1 = show ] || { echo denied >&2; exit 1; }")
+    with pytest.raises(SupervisorFailed, match=f"^systemctl stop: {hint}$"):
+        Systemd(load_config(write_config(SECTIONS))).stop()
+
+
+def test_a_message_with_another_end_of_line_in_it_stays_one_line(program, write_config):
+    program("journalctl", r"printf 'a\342\200\250b\nc\n'")
+    assert Systemd(load_config(write_config(SECTIONS))).log_lines("fusion", 5) == ["a\u2028b", "c"]
+
+
+def test_where_journalctl_is_missing_nothing_can_be_followed(monkeypatch, tmp_path, write_config):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SupervisorFailed, match=r"^journalctl is not installed$"):
+        Systemd(load_config(write_config(SECTIONS))).follow(["fusion"])
 
 
 def test_followed_lines_come_as_they_are_written(program, write_config):

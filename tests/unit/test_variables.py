@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from visualpath.ctl.main import main
-from visualpath.ctl.variables import Variables
+from visualpath.runtime.variables import Variables
 
 
 @pytest.fixture
@@ -26,17 +26,42 @@ def test_the_environment_has_them(variables):
     assert variables()["VP_HERE"] == "from the environment"
 
 
-@pytest.mark.parametrize("line", ["VP_A=s3 cret", 'VP_A="s3 cret"', "VP_A='s3 cret'", "# mine\n  VP_A=s3 cret \n"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "VP_A=s3 cret", 'VP_A="s3 cret"', "VP_A='s3 cret'", "# mine\n  VP_A=s3 cret \n", "VP_A = s3 cret",
+        'VP_A="s3 " "cret"', "VP_A='s3'\\ cret", "VP_A=s3\\\n cret",
+    ],
+)  # fmt: skip
 def test_secrets_env_has_more_of_them_as_systemd_reads_it(variables, line):
     assert variables(line)["VP_A"] == "s3 cret"
 
 
-def test_a_comment_is_no_value(variables):
-    assert "VP_A" not in variables("#VP_A=1\n; VP_A=2\n")
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (r'"x\$y\"z\q\\"', r'x$y"z\q' + "\\"),
+        (r'un\quo\\ted "q"', r'unquo\ted "q"'),
+        (r"""'si\ngle "d"'""", r'si\ngle "d"'),
+        ('a"b"c', 'a"b"c'),
+        ('"a"b"c"', 'ab"c"'),
+        ('"two\nlines"', "two\nlines"),
+        ("last#no comment; this", "last#no comment; this"),
+        ("", ""),
+    ],
+)
+def test_quotes_and_backslashes_are_systemds(variables, written, meant):
+    """As systemd 252 gave them to a service: `systemd-run --pipe -p EnvironmentFile=... env -0`."""
+    assert variables(f"VP_A={written}\nVP_B=1\n")["VP_A"] == meant
 
 
-def test_the_environment_comes_before_the_file(variables):
-    assert variables("VP_HERE=from the file")["VP_HERE"] == "from the environment"
+@pytest.mark.parametrize("text", ["#VP_A=1\n; VP_A=2\n", "# it goes on \\\nVP_A=1\n", "export VP_A=1"])
+def test_a_comment_is_no_value(variables, text):
+    assert "VP_A" not in variables(text)
+
+
+def test_the_file_comes_before_the_environment_as_for_what_systemd_starts(variables):
+    assert variables("VP_HERE=from the file")["VP_HERE"] == "from the file"
 
 
 def test_a_name_that_nobody_knows_is_an_error(variables):

@@ -1,13 +1,16 @@
 """After damage to the ledger: what it no longer knows is taken from memory, and from the sidecars beside the clips.
 
-Without that, clips that nobody knows of would be kept for ever, and fill the disk beyond every bound.
+Without that, clips that nobody knows of would be kept for ever, and fill the disk beyond every bound. So it is looked
+for them at each start, too: the last run may have ended before it had found all.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -22,14 +25,15 @@ from visualpath_protocol.messages import Trig
 log = logging.getLogger(__name__)
 
 AT_ONCE = 100
-"""Sidecars read in one go; the next follows."""
+"""Clips looked at in one go; the next follows."""
+TIME = re.compile(r"_\d{8}T\d{6}Z_")
 
-Found = tuple[Path, Sidecar, int]
-"""A clip on disk, what its sidecar says, and its bytes."""
+Found = tuple[ClipOrder, Path, Sidecar, int]
+"""A clip on disk: what was asked for, where it lies, what its sidecar says, its bytes."""
 
 
 class Adoption:
-    """Looks whether the ledger was made anew. Belongs to the loop's thread; the worker reads.
+    """Looks for what the ledger lacks. Belongs to the loop's thread; the worker reads.
 
     Args:
         clips_dir: holds a folder per day.
@@ -49,39 +53,53 @@ class Adoption:
         self._outcomes = outcomes
         self._worker = worker
         self._making = making
-        self._seen = -1 if ledger.is_new else 0
+        self._seen = -1
+        self._left: Iterator[Path] = iter(())
+        self._batch: list[Path] = []
+        """Waits to be looked up in the ledger."""
+        self._is_over = False
+        self._is_reading = False
 
     def look(self) -> None:
-        """Begin to fill the ledger, should that have been replaced since the last look."""
-        if self._seen == self._ledger.replaced or not self._worker.has_room:
+        """Begin to fill the ledger, should that have been replaced since the last look, or go on with it."""
+        if self._seen != self._ledger.replaced:
+            self._seen = self._ledger.replaced
+            for order in self._making():
+                self._outcomes.commit(order.clip_id, partial(self._ledger.restore, order))
+            self._left, self._batch, self._is_over = newest_first(self._clips_dir), [], False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Read the next sidecars, unless the ledger does not take what was found: what waits for it is in memory."""
+        if self._is_over or self._is_reading or self._outcomes.is_behind or not self._worker.has_room:
             return
-        self._seen = self._ledger.replaced
-        for order in self._making():
-            self._outcomes.commit(order.clip_id, partial(self._ledger.restore, order))
-        self._worker.submit(lambda: sorted(self._clips_dir.glob("????-??-??/*.mp4")), self._listed)
-
-    def _listed(self, clips: list[Path]) -> None:
-        self._read_some([path for path in clips if not self._is_known(path)])
-
-    def _is_known(self, clip: Path) -> bool:
         try:
-            return self._ledger.has_clip(clip.stem.rpartition("_")[2])
-        except LedgerError:  # counted by whoever writes to it
-            return True
+            unknown = [path for path in self._batch if not self._ledger.has_clip(id_of(path))]
+        except LedgerError as error:
+            self._outcomes.unreadable(error)
+            return
+        self._batch = []
+        self._is_reading = True
+        self._worker.submit(partial(_read, unknown, self._left), partial(self._adopt, self._left))
 
-    def _read_some(self, clips: list[Path]) -> None:
-        if clips:
-            self._worker.submit(partial(_read, clips[:AT_ONCE]), partial(self._adopt, clips[AT_ONCE:]))
+    def _adopt(self, left: Iterator[Path], read: tuple[list[Found], list[Path]]) -> None:
+        found, batch = read
+        self._is_reading = False
+        self._outcomes.found(found)
+        if left is self._left:  # else it has begun anew meanwhile
+            self._batch, self._is_over = batch, not batch
+        self._go_on()
 
-    def _adopt(self, rest: list[Path], found: list[Found]) -> None:
-        for path, sidecar, size_bytes in found:
-            try:
-                order = order_of(sidecar)
-            except (ValueError, KeyError, TypeError) as error:  # msgspec's errors are ValueErrors
-                log.warning("the sidecar of %s cannot be read (%s): the ledger does not know this clip", path, error)
-                continue
-            self._outcomes.found(order, path, sidecar, size_bytes)
-        self._read_some(rest)
+
+def newest_first(clips_dir: Path) -> Iterator[Path]:
+    """The clips on disk, by the times in their names."""
+    for day in sorted(clips_dir.glob("????-??-??"), reverse=True):
+        yield from sorted(day.glob("*.mp4"), key=lambda path: TIME.findall(path.name), reverse=True)
+
+
+def id_of(clip: Path) -> str:
+    """The id in a clip's name."""
+    return clip.stem.rpartition("_")[2]
 
 
 def order_of(sidecar: Sidecar) -> ClipOrder:
@@ -98,12 +116,20 @@ def order_of(sidecar: Sidecar) -> ClipOrder:
     return msgspec.convert({**facts, "asked": (start_ns, end_ns), "triggers": triggers}, ClipOrder)
 
 
-def _read(clips: list[Path]) -> list[Found]:
-    """In the worker: those of the clips that have a sidecar."""
+def _read(unknown: list[Path], left: Iterator[Path]) -> tuple[list[Found], list[Path]]:
+    """In the worker: those of the unknown clips that have a sidecar, and the clips to be looked up next."""
     found: list[Found] = []
-    for path in clips:
+    for path in unknown:
         try:
-            found.append((path, read_sidecar(path), size_of(path)))
-        except (OSError, ValueError) as error:
+            sidecar = read_sidecar(path)
+            order = order_of(sidecar)
+            if order.clip_id != id_of(path):
+                raise ValueError(f"it is that of {order.clip_id}")
+            found.append((order, path, sidecar, size_of(path)))
+        except (OSError, ValueError, KeyError, TypeError) as error:  # msgspec's errors are ValueErrors
             log.warning("%s has no readable sidecar (%s): the ledger does not know it", path, error)
-    return found
+    try:
+        return found, list(islice(left, AT_ONCE))
+    except OSError as error:
+        log.warning("there may be clips that the ledger does not know: %s", error)
+        return found, []

@@ -154,7 +154,7 @@ class ClipDaemon:
         return ack, lambda: self._begin(order, is_new)
 
     def _begin(self, order: ClipOrder, is_new: bool) -> None:
-        if is_new:
+        if is_new and not self._maker.makes(order.clip_id):  # else a damaged ledger has forgotten it
             self._received_ns[order.clip_id] = mono_ns()
             self._maker.begin(order)
         else:
@@ -234,6 +234,7 @@ class ClipDaemon:
                 }
                 for name, stream in self._streams.items()
             },
+            "disk_busy_ns": self._worker.busy_ns,
             "disk": {"total_bytes": disk.total, "free_bytes": disk.free} if disk is not None else None,
         }
 

@@ -6,6 +6,8 @@ import shutil
 from contextlib import suppress
 from functools import partial
 
+import msgspec
+
 from visualpath.clip.files import ClipFolder, delete, files_of
 from visualpath.clip.h264 import H264Maker
 from visualpath.clip.ledger import Ledger, LedgerError, SavedClip
@@ -46,17 +48,23 @@ class Housekeeper:
         Raises:
             OSError: the disk does not say how full it is.
         """
-        bounds = self._config.quota_bytes, self._config.min_free_bytes, self._config.retention_ns
-        if self._deleting or self._outcomes.is_behind or not any(bounds):
+        config = self._config
+        if self._outcomes.is_behind:  # its sums are not true then, those of the disk are; and it may wait for room
+            config = msgspec.structs.replace(config, quota_bytes=0, retention_ns=0)
+        if self._deleting or not any((config.quota_bytes, config.min_free_bytes, config.retention_ns)):
             return
         total, _, free = shutil.disk_usage(self._folder.path)
         with suppress(LedgerError):  # counted by whoever writes to it; the files must go all the more
             now_ns = self._ledger.now_ns()
-            expired = self._ledger.saved_before(now_ns - self._config.retention_ns, AT_ONCE)
-            clips = [*(expired if self._config.retention_ns else []), *self._ledger.oldest_saved(AT_ONCE)]
-            oldest = {clip.clip_id: clip for clip in clips if clip.clip_id != h264.clip_id}.values()
+            expired = self._ledger.saved_before(now_ns - config.retention_ns, AT_ONCE)
+            clips = [*(expired if config.retention_ns else []), *self._ledger.oldest_saved(AT_ONCE)]
+            oldest = {
+                clip.clip_id: clip
+                for clip in clips
+                if clip.clip_id != h264.clip_id and not self._outcomes.is_behind_with(clip.clip_id)
+            }.values()
             saved_bytes = self._ledger.saved_bytes()
-            found = victims(oldest, self._config, Disk(total, free), saved_bytes, maker.needed_bytes(), now_ns)
+            found = victims(oldest, config, Disk(total, free), saved_bytes, maker.needed_bytes(), now_ns)
             if found:
                 self._delete(found)
             self._keep_time()

@@ -14,14 +14,16 @@ import json
 import logging
 import sqlite3
 from collections import Counter
-from contextlib import closing, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from visualpath.clip.order import ClipOrder, root_of
-from visualpath.runtime.database import Database, is_damage
-from visualpath_protocol.clock import mono_ns, wall_ns
+from visualpath.runtime.database import Database
+from visualpath_protocol.clock import NS_PER_S, mono_ns, wall_ns
 from visualpath_protocol.codec import Codec, encode
 from visualpath_protocol.errors import ProtocolError
 from visualpath_protocol.messages import Trig
@@ -52,8 +54,14 @@ log = logging.getLogger(__name__)
 LedgerError = sqlite3.Error
 """What the methods raise when the disk says no."""
 
-ORDER_COLUMNS = "clip_id, stream, epoch, start_ns, end_ns"
+ORDER_COLUMNS = "clip_id, stream, epoch, label, start_ns, end_ns"
+LONGEST_NS = 100 * 365 * 86_400 * NS_PER_S
+"""No daemon has run for longer: a clock that says so was changed by the disk, and would make all clips old."""
 CLIP_COLUMNS = ("clip_id", "stream", "epoch", "label", "state", "path", "why", "h264", "sidecar")
+
+
+FoundClip = tuple[ClipOrder, str, dict[str, Any], int, str]
+"""What was asked for, and as for `Ledger.saved`: path, sidecar, bytes, H.264."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +81,18 @@ class Ledger:
         path: the database.
         counters: see `Database`.
 
-    Attributes:
-        is_new: whether it was empty when it was opened.
-
     Raises:
         LedgerError: it cannot be opened, or another version has made it.
     """
 
     def __init__(self, path: Path, counters: Counter[str] | None = None) -> None:
-        _migrate(path)
-        self._database = Database(path, SCHEMA, counters)
-        rows = self._database.execute("SELECT ran_ns FROM clock")
-        self.is_new = not rows
+        self._database = Database(path, SCHEMA, counters, partial(_migrate, path))
+        rows = self._database.execute("SELECT ran_ns FROM clock WHERE ran_ns BETWEEN 0 AND ?", (LONGEST_NS,))
         self._began_ns = mono_ns() - (rows[0][0] if rows else 0)
         self._codec = Codec(Trig, max_bytes=TRIGGERS.max_bytes)
+        with self._database:  # a clock that was lost has begun anew: these would stay for years, or go at once
+            query = "UPDATE clips SET saved_ns = :now WHERE state = 'saved' AND saved_ns NOT BETWEEN 0 AND :now"
+            self._database.execute(query, {"now": self.now_ns()})
 
     @property
     def replaced(self) -> int:
@@ -120,23 +126,23 @@ class Ledger:
     def accept(self, trig: Trig, order: ClipOrder) -> bool:
         """Commit a trigger, and the clip it belongs to as that is asked for with it; True if it is the clip's first."""
         with self._database:
-            self._enter("INSERT", trig, order)
+            self._database.execute("INSERT INTO triggers VALUES (?, ?, ?, ?, ?)", _trigger_row(trig, order.clip_id))
             return self._ask(order)
 
     def restore(self, order: ClipOrder) -> None:
         """A clip and its triggers that a damaged ledger may have lost; what it has stays as it is."""
         with self._database:
-            self._ask(order)
-            for trig in order.triggers:
-                self._enter("INSERT OR IGNORE", trig, order)
+            self._restore(order)
+
+    def _restore(self, order: ClipOrder) -> None:
+        self._ask(order)
+        query = "INSERT OR IGNORE INTO triggers VALUES (?, ?, ?, ?, ?)"
+        for trig in order.triggers:
+            self._database.execute(query, _trigger_row(trig, root_of(order.clip_id)))
 
     def has_clip(self, clip_id: str) -> bool:
         """Whether it was asked for, whatever became of it."""
         return bool(self._database.execute("SELECT 1 FROM clips WHERE clip_id = ?", (clip_id,)))
-
-    def _enter(self, how: str, trig: Trig, order: ClipOrder) -> None:
-        row = trig.trig_id, trig.revision, order.clip_id, encode(trig), wall_ns()
-        self._database.execute(f"{how} INTO triggers VALUES (?, ?, ?, ?, ?)", row)
 
     def ask(self, rest: ClipOrder) -> bool:
         """A clip had to end early: `rest` follows it; False if that is known."""
@@ -158,17 +164,32 @@ class Ledger:
             query = "UPDATE clips SET why = ? WHERE clip_id = ? AND state = 'recording'"
             self._database.execute(query, (f"waiting: {why}", clip_id))
 
-    def saved(self, clip_id: str, path: str, sidecar: dict[str, Any], size_bytes: int, h264: str) -> None:
+    def saved(self, order: ClipOrder, path: str, sidecar: dict[str, Any], size_bytes: int, h264: str) -> None:
         """The clip lies on disk under `path`; `h264`: `wanted`, `done`, `failed: why`, or nothing if not wanted."""
         with self._database:
-            self._note_outcome(clip_id, "saved")
-            self._save(clip_id, path, sidecar, size_bytes, h264)
-
-    def found(self, order: ClipOrder, path: str, sidecar: dict[str, Any], size_bytes: int, h264: str) -> None:
-        """As `restore` and `saved`, for a clip that was saved long ago: it is no outcome that anybody waits for."""
-        self.restore(order)
-        with self._database:
+            self._restore(order)
+            self._note_outcome(order.clip_id, "saved")
             self._save(order.clip_id, path, sidecar, size_bytes, h264)
+
+    def h264_done(self, clip_id: str, path: str, sidecar: dict[str, Any], size_bytes: int) -> None:
+        """The clip on disk has become H.264."""
+        with self._database:
+            self._save(clip_id, path, sidecar, size_bytes, "done")
+
+    def found(self, clips: Iterable[FoundClip]) -> None:
+        """Clips that lie on disk, newest first: older than all that is known, and no outcome that anybody waits for."""
+        query = """INSERT OR IGNORE INTO clips (rowid, clip_id, stream, epoch, label, start_ns, end_ns, state, path,
+            sidecar, size_bytes, saved_ns, h264) SELECT coalesce(min(rowid), 1) - 1, ?, ?, ?, ?, ?, ?, 'saved', ?,
+            ?, ?, ?, ? FROM clips"""
+        trigger_query = """INSERT OR IGNORE INTO triggers (rowid, trig_id, revision, clip_id, body, received_wall_ns)
+            SELECT coalesce(min(rowid), 1) - 1, ?, ?, ?, ?, ? FROM triggers"""
+        with self._database:
+            for order, path, sidecar, size_bytes, h264 in clips:
+                asked = order.clip_id, order.stream, order.epoch, order.label, *order.asked
+                row = *asked, path, json.dumps(sidecar), size_bytes, self.now_ns(), h264
+                self._database.execute(query, row)
+                for trig in reversed(order.triggers):
+                    self._database.execute(trigger_query, _trigger_row(trig, root_of(order.clip_id)))
 
     def _save(self, clip_id: str, path: str, sidecar: dict[str, Any], size_bytes: int, h264: str) -> None:
         now_ns = self.now_ns()
@@ -179,11 +200,15 @@ class Ledger:
             (path, json.dumps(sidecar), size_bytes, h264, now_ns, clip_id),
         )
 
-    def failed(self, clip_id: str, why: str) -> None:
+    def failed(self, order: ClipOrder, why: str) -> None:
         """There will be no clip."""
         with self._database:
-            self._note_outcome(clip_id, "failed")
-            self._end(clip_id, "failed", why)
+            self._restore(order)
+            self._fail(order.clip_id, why)
+
+    def _fail(self, clip_id: str, why: str) -> None:
+        self._note_outcome(clip_id, "failed")
+        self._end(clip_id, "failed", why)
 
     def _note_outcome(self, clip_id: str, state: str) -> None:
         """The first outcome of a clip has a number above all before it: the time, so that a fresh ledger goes on."""
@@ -305,12 +330,20 @@ class Ledger:
         return [SavedClip(*row) for row in self._database.execute(query, (limit,))]
 
     def _order(self, row: tuple[Any, ...]) -> ClipOrder | None:
-        clip_id, stream, epoch, start_ns, end_ns = row
-        try:
-            triggers = tuple(self._codec.decode(body) for _, body, _ in self._triggers_of(clip_id))
-        except ProtocolError as error:
-            self.failed(clip_id, f"its row in the ledger cannot be read: {error}")
-            return None
+        clip_id, stream, epoch, label, start_ns, end_ns = row
+        readable = (self._readable(body) for _, body, _ in self._triggers_of(clip_id))
+        triggers = tuple(trig for trig in readable if trig is not None)
+        if not triggers:  # what is to be recorded is known all the same
+            stand_in = Trig(
+                trig_id=clip_id[:16], stream=stream, epoch=epoch, label=label, reason="lost in the ledger",
+                score=0.0, frame_id=0, t_start_ns=max(0, start_ns), t_end_ns=end_ns,
+            )  # fmt: skip
+            try:
+                triggers = (self._codec.decode(encode(stand_in)),)
+            except ProtocolError as error:
+                with self._database:
+                    self._fail(clip_id, f"its row in the ledger cannot be read: {error}")
+                return None
         return ClipOrder(clip_id=clip_id, stream=stream, epoch=epoch, asked=(start_ns, end_ns), triggers=triggers)
 
     def _triggers_of(self, clip_id: str) -> list[tuple[str, bytes, int]]:
@@ -333,25 +366,23 @@ def _content(sidecar: str) -> Any:
         return {}
 
 
-def _migrate(path: Path) -> None:
+def _trigger_row(trig: Trig, clip_id: str) -> tuple[str, int, str, bytes, int]:
+    return trig.trig_id, trig.revision, clip_id, encode(trig), wall_ns()
+
+
+def _migrate(path: Path, database: sqlite3.Connection) -> None:
     """Take over the ledger of version 2, whose clips have the time of the system's clock: their age begins anew.
 
     Raises:
         LedgerError: it is of another version, or cannot be read.
     """
-    if not path.exists():
+    [(version,)] = database.execute("PRAGMA user_version").fetchall()
+    if version == SCHEMA_VERSION or database.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
         return
-    with closing(sqlite3.connect(path, timeout=10.0)) as database, database:
-        try:
-            [(version,)] = database.execute("PRAGMA user_version").fetchall()
-            made = database.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
-        except sqlite3.DatabaseError as error:
-            if is_damage(error):
-                return
-            raise
-        if made and version == 2:
-            database.execute("ALTER TABLE clips RENAME COLUMN saved_wall_ns TO saved_ns")
-            database.execute("UPDATE clips SET saved_ns = 1 WHERE saved_ns > 0")
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif made and version != SCHEMA_VERSION:
-            raise LedgerError(f"{path} was made by another version of visualpath: move it away; the clips stay")
+    if version != 2:
+        raise LedgerError(f"{path} was made by another version of visualpath: move it away; the clips stay")
+    with database:
+        database.execute("BEGIN")  # Python would begin at the UPDATE
+        database.execute("ALTER TABLE clips RENAME COLUMN saved_wall_ns TO saved_ns")
+        database.execute("UPDATE clips SET saved_ns = 1 WHERE saved_ns > 0")
+        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -80,6 +80,10 @@ class ClipMaker:
         """All clips in the making."""
         return [*self._open.values(), *self._saving.values()]
 
+    def makes(self, clip_id: str) -> bool:
+        """Whether this clip is in the making."""
+        return clip_id in self._open or clip_id in self._saving
+
     @property
     def is_overloaded(self) -> bool:
         """Whether no further clip can be taken at present."""
@@ -210,9 +214,9 @@ class ClipMaker:
         try:
             is_new = self._ledger.ask(rest)
         except LedgerError:  # asked again when the clip that had to end is; till then it is in memory alone
-            is_new = rest.clip_id not in self._open and rest.clip_id not in self._saving
+            is_new = True
             self._outcomes.commit(rest.clip_id, lambda: self._ledger.ask(rest))
-        if is_new:
+        if is_new and not self.makes(rest.clip_id):
             self.begin(rest)
 
     def _closed(self, recording: Recording, result: Saved | MediaError) -> None:

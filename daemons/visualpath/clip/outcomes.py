@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from visualpath.clip.files import files_of
-from visualpath.clip.ledger import Ledger, LedgerError
+from visualpath.clip.ledger import FoundClip, Ledger, LedgerError
 from visualpath.clip.order import ClipOrder
 from visualpath.clip.sidecar import Sidecar
 from visualpath.observability import ClipRecord
@@ -35,31 +35,35 @@ class Outcomes:
         relative = str(path.relative_to(self._clips_dir))
         size_bytes = size_of(path)
         h264 = self._h264 if sidecar["codec"] == "mjpeg" else "done"
-        self.commit(order.clip_id, lambda: self._ledger.saved(order.clip_id, relative, sidecar, size_bytes, h264))
+        self.commit(order.clip_id, lambda: self._ledger.saved(order, relative, sidecar, size_bytes, h264))
         self._service.counters["clips.saved"] += 1
         gaps = ", ".join(f"{g['reason']} {(g['to'] - g['from']) / 1e9:.3f} s" for g in sidecar["gaps"])
         log.info("saved %s: %d frames%s", relative, sidecar["frames"], f"; lacks {gaps}" if gaps else "")
         self._tell(order, "saved", path=relative)
 
-    def found(self, order: ClipOrder, path: Path, sidecar: Sidecar, size_bytes: int) -> None:
-        """A clip lies on disk that the ledger does not know."""
-        relative = str(path.relative_to(self._clips_dir))
-        log.info("found again: %s", relative)
-        h264 = self._h264 if sidecar.get("codec") == "mjpeg" else "done"
-        self.commit(order.clip_id, lambda: self._ledger.found(order, relative, sidecar, size_bytes, h264))
-        self._service.counters["clips.found"] += 1
+    def found(self, clips: list[tuple[ClipOrder, Path, Sidecar, int]]) -> None:
+        """Clips lie on disk that the ledger does not know, newest first."""
+        rows: list[FoundClip] = []
+        for order, path, sidecar, size_bytes in clips:
+            relative = str(path.relative_to(self._clips_dir))
+            log.info("found again: %s", relative)
+            h264 = self._h264 if sidecar.get("codec") == "mjpeg" else "done"
+            rows.append((order, relative, sidecar, size_bytes, h264))
+        self._service.counters["clips.found"] += len(rows)
+        if rows:
+            self.commit(rows[0][0].clip_id, lambda: self._ledger.found(rows))
 
     def failed(self, order: ClipOrder, why: str) -> None:
         """There is no clip."""
         log.error("no %s: %s", order, why)
-        self.commit(order.clip_id, lambda: self._ledger.failed(order.clip_id, why))
+        self.commit(order.clip_id, lambda: self._ledger.failed(order, why))
         self._service.counters["clips.failed"] += 1
         self._tell(order, "failed", why=why)
 
     def waiting(self, order: ClipOrder, why: str) -> None:
         """The clip cannot be made at present."""
         self._service.refusals.add("clips.no_space", f"{order}: {why}")
-        if not self._is_behind_with(order.clip_id):  # it may wait for long, and is tried often
+        if not self.is_behind_with(order.clip_id):  # it may wait for long, and is tried often
             self.commit(order.clip_id, lambda: self._ledger.waiting(order.clip_id, why))
 
     def deleting(self, clip_id: str, why: str) -> None:
@@ -80,7 +84,7 @@ class Outcomes:
     def is_h264(self, clip_id: str, path: Path, sidecar: Sidecar) -> None:
         """The H.264 has taken the JPEGs' place."""
         relative, size_bytes = str(path.relative_to(self._clips_dir)), size_of(path)
-        self.commit(clip_id, lambda: self._ledger.saved(clip_id, relative, sidecar, size_bytes, "done"))
+        self.commit(clip_id, lambda: self._ledger.h264_done(clip_id, relative, sidecar, size_bytes))
         self._service.counters["h264.done"] += 1
         log.info("%s is H.264 now: %d bytes", relative, sidecar["size_bytes"])
 
@@ -98,28 +102,27 @@ class Outcomes:
         """Whether the ledger does not know all outcomes yet."""
         return bool(self._uncommitted)
 
-    def _is_behind_with(self, clip_id: str) -> bool:
+    def is_behind_with(self, clip_id: str) -> bool:
+        """Whether the ledger does not know all outcomes of this clip yet."""
         return any(waiting == clip_id for waiting, _ in self._uncommitted)
 
     def commit(self, clip_id: str, outcome: Callable[[], object]) -> None:
         """Put an outcome into the ledger, after those of the same clip that wait for it."""
-        if self._is_behind_with(clip_id):
+        if self.is_behind_with(clip_id) or not self._commit(clip_id, outcome):
             self._uncommitted.append((clip_id, outcome))
-        else:
-            self._commit(clip_id, outcome)
 
     def commit_again(self) -> None:
-        """Try what was refused, in its order."""
-        waiting, self._uncommitted = self._uncommitted, deque()
-        for clip_id, outcome in waiting:
-            self.commit(clip_id, outcome)
+        """Try what was refused, in its order, up to what is refused once more: each attempt may take a while."""
+        while self._uncommitted and self._commit(*self._uncommitted[0]):
+            self._uncommitted.popleft()
 
-    def _commit(self, clip_id: str, outcome: Callable[[], object]) -> None:
+    def _commit(self, clip_id: str, outcome: Callable[[], object]) -> bool:
         try:
             outcome()
         except LedgerError as error:
             self._service.refusals.add("failed.ledger", f"clip {clip_id}: {error}")
-            self._uncommitted.append((clip_id, outcome))
+            return False
+        return True
 
     def _tell(self, order: ClipOrder, state: str, *, path: str = "", why: str = "") -> None:
         """Each of its triggers has this clip, or none."""

@@ -169,7 +169,8 @@ class Recording:
         self._writer = None
         first, last = self._taken
         part = self._folder.part(self.order.clip_id)
-        path = self._final = self._folder.final(self.order, first)
+        path = self._folder.final(self.order, first)
+        self._final = None if path.exists() else path  # what an earlier run has saved is not ours to delete
         path.parent.mkdir(parents=True, exist_ok=True)
         sync_dir(path.parent.parent)
         made = make_sidecar(self.order, self.timeline, (first, last), self._size, self.origin_ns)
@@ -244,13 +245,14 @@ class Recording:
 
 def find_saved(folder: ClipFolder, order: ClipOrder) -> tuple[Path, Sidecar] | None:
     """The clip and sidecar of an order, should they be on disk already: the ledger may not have heard of it."""
-    for path in folder.named(order.clip_id):
+    clips = folder.named(order.clip_id)
+    for path in clips:
         try:
             return path, read_sidecar(path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # it stays: the ring may not have its frames any more
             log.warning("%s has no readable sidecar (%s): it is made again", path, error)
-            delete(files_of(path))
-    delete(folder.companions(order.clip_id))
+    if not clips:
+        delete(folder.companions(order.clip_id))
     return None
 
 

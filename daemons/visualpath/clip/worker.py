@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from visualpath_protocol.clock import mono_ns
+
 R = TypeVar("R")
 
 MAX_JOBS = 64
@@ -23,6 +25,7 @@ class Worker:
         self._call_soon = call_soon
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._open = 0
+        self._began_ns = 0
         self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="clip-worker", daemon=True)
         self._thread.start()
@@ -31,6 +34,12 @@ class Worker:
     def has_room(self) -> bool:
         """Whether whoever can wait may hand in a job: at most MAX_JOBS are open then."""
         return self._open < MAX_JOBS
+
+    @property
+    def busy_ns(self) -> int:
+        """For how long the present job has been done; 0 between two."""
+        began_ns = self._began_ns
+        return mono_ns() - began_ns if began_ns else 0
 
     def submit(self, job: Callable[[], R], done: Callable[[R], None]) -> None:
         """Have `job()` done in the thread, then `done(result)` in the loop. What `job` raises is our bug: raised there.
@@ -48,7 +57,9 @@ class Worker:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
+            self._began_ns = mono_ns()
             job()
+            self._began_ns = 0
             self._call_soon(self._deliver)
 
     def _deliver(self) -> None:

@@ -22,14 +22,19 @@ STATES: tuple[State, ...] = ("healthy", "degraded", "failed")
 STALE_NS = 5 * NS_PER_S
 """For so long data may stay away: a frame, an observation, a set, an acknowledgement."""
 START_NS = 60 * NS_PER_S
-"""For so long a stream may begin; a model may for as long as frames wait for one (see `LOAD_PATIENCE_NS`)."""
+"""For so long a stream may begin."""
 LOAD_NS = 300 * NS_PER_S
+"""For so long a model may load at the start. For one that is loaded later the inference that waits is told as hung."""
+DISK_NS = 60 * NS_PER_S
+"""For so long the disk may take for one clip: to read it again, to sync it, to delete some."""
 SILENT_TIMEOUTS = 3
 """A stream that calls itself live has failed when so many of its timeouts have brought no frame."""
 FRAMES_ENOUGH = 300
 """After so many frames an extractor is judged: 10 s of a usual camera, all of them looked at."""
 SHARE_MIN = 0.2
 """Of the frames that an extractor should look at, and of its observations that fusion should use."""
+LOST_MAX = 0.1
+"""Of the observations of an extractor. Who is restarted loses some."""
 ENDS_MANY = 3
 """A daemon that ended so often lately will do so again."""
 FREE_MIN_BYTES, FREE_MIN_SHARE = 512 << 20, 0.05
@@ -38,8 +43,7 @@ REASONS = 3
 """So many are told."""
 
 TROUBLES: dict[str, tuple[State, str]] = {
-    "clips.no_space": ("degraded", "clips without room on the disk"),
-    "dropped.obs": ("degraded", "observations lost while fusion was down or busy"),
+    "clips.no_space": ("degraded", "attempts to make a clip that the disk refused"),
     "dropped.record": ("degraded", "inputs that were not recorded"),
     "dropped.ring_full": ("degraded", "frames without room in the ring"),
     "failed.disk": ("degraded", "times that the disk of the clips did not answer"),
@@ -130,7 +134,7 @@ def _found(name: str, seen: Mapping[str, Seen]) -> list[_Finding]:
 def _findings(name: str, seen: Mapping[str, Seen]) -> Findings:
     one = seen[name]
     if one.ends >= ENDS_MANY:
-        yield _Finding("degraded", f"had to be started again {one.ends} times in 10 min")
+        yield _Finding("degraded", f"was started again {one.ends} times in 10 min")
     if one.status is None:
         yield _Finding("failed", f"does not answer: {one.told}" if one.told else "does not answer")
         return
@@ -180,7 +184,8 @@ def _of_extractor(name: str, status: Answer, seen: Mapping[str, Seen]) -> Findin
     extractor, backend = status["extractor"], status["extractor"]["backend"]
     state = extractor["state"]
     if state == "starting":
-        yield _Finding("failed" if status["uptime_ns"] > LOAD_NS else "degraded", "its model is being loaded")
+        late = status["uptime_ns"] > LOAD_NS and not extractor["registered"]
+        yield _Finding("failed" if late else "degraded", "its model is being loaded")
         return
     if state == "hung":
         busy_ns = extractor["busy_ns"]
@@ -192,9 +197,12 @@ def _of_extractor(name: str, status: Answer, seen: Mapping[str, Seen]) -> Findin
     if backend and backend["state"] in ("fallback", "probation"):
         yield _Finding("degraded", f"runs on {backend['name']}: {backend['reason'] or 'on probation'}")
     yield from _freshness(extractor, _flowing(seen))
-    looked, passed_over = status["lately"].get("sent.obs", 0), status["lately"].get("skipped.backpressure", 0)
+    sent, lost, passed_over = (status["lately"].get(n, 0) for n in ("sent.obs", "dropped.obs", "skipped.backpressure"))
+    looked = sent + lost
     if _is_few(looked, looked + passed_over):
         yield _Finding("degraded", f"too slow: it has looked at {looked} of {looked + passed_over} frames")
+    if looked >= FRAMES_ENOUGH and lost > LOST_MAX * looked:
+        yield _Finding("degraded", f"{lost} of {looked} observations lost while fusion was down or busy")
     fusion = next((one.status for one in seen.values() if one.status is not None and "outbox" in one.status), None)
     if fusion is not None:
         yield from _heard_by_fusion(name, status, fusion)
@@ -248,6 +256,9 @@ def _of_clip(status: Answer, seen: Mapping[str, Seen]) -> Findings:
         silent_ns = facts["silent_ns"]
         if stream in flowing and silent_ns - flowing[stream] > STALE_NS:
             yield _Finding("failed", f"frames of {stream} do not reach it for {_s(silent_ns)}", silent_ns)
+    if status["disk_busy_ns"] > DISK_NS:
+        for_ns = status["disk_busy_ns"]
+        yield _Finding("failed", f"the disk of the clips has not answered for {_s(for_ns)}", for_ns)
     failed, saved = lately.get("clips.failed", 0), lately.get("clips.saved", 0)
     if failed:
         state: State = "degraded" if saved else "failed"

@@ -17,11 +17,12 @@ from rich.table import Table
 from visualpath.core.errors import CommandError, ConfigError, Unreachable
 from visualpath.ctl.supervision import Supervisor
 from visualpath.ctl.supervisors import supervisor_of
-from visualpath.ctl.variables import Variables
+from visualpath.ctl.systemd import INSTALLED_CONFIG
 from visualpath.runtime.config import Config, load_config
 from visualpath.runtime.control import ControlClient
 from visualpath.runtime.redaction import Redaction
 from visualpath.runtime.roles import roles
+from visualpath.runtime.variables import Variables
 
 EXIT_REFUSED = 1
 EXIT_SOME_DOWN = 3
@@ -29,8 +30,6 @@ EXIT_ALL_DOWN = 4
 EXIT_DEGRADED = 5
 EXIT_UNHEALTHY = 6
 EXIT_CONFIG = 78
-
-INSTALLED_CONFIG = Path("/etc/visualpath/visualpath.yaml")
 
 PIPED_WIDTH = 200
 """Columns where nobody watches: tables must not lose anything to a narrow default."""

@@ -42,13 +42,14 @@ def recent_ends(folder: Path, since: datetime | None = None) -> dict[str, Ends]:
         folder: of supervisord's log.
         since: of this machine's clock and zone, as in that log; None: `LATELY`.
     """
-    since = since or datetime.now() - LATELY
+    now = datetime.now()
+    since = since or now - LATELY
     found: defaultdict[str, list[tuple[datetime, str]]] = defaultdict(list)
     for when, what, daemon, how in _ENDED.findall(_tail(folder / "supervisord.log")):
         at = datetime.strptime(when, "%Y-%m-%d %H:%M:%S,%f")
         if what == "stopped":
             found.pop(daemon, None)
-        elif at >= since:
+        elif since <= at <= now:  # what lies ahead was written before the clock was put back
             found[daemon].append((at, how))
     return {daemon: Ends(len(each), each[-1][1], each[-1][0]) for daemon, each in found.items()}
 

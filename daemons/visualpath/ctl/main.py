@@ -35,18 +35,21 @@ from visualpath.ctl.commands import (
     validate,
     version,
 )
-from visualpath.ctl.console import EXIT_CONFIG, Vpctl, default_config
+from visualpath.ctl.console import EXIT_CONFIG, EXIT_REFUSED, Vpctl, default_config
+from visualpath.ctl.supervision import SupervisorFailed
 from visualpath_protocol.errors import EndpointError
 
 
 class _Commands(click.Group):
-    """An address that cannot be used, mostly for want of a key, ends any command as bad configuration does."""
+    """What may end any command: an address that cannot be used, mostly for want of a key; a supervisor that refuses."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
         except EndpointError as error:
             context.obj.fail(str(error), EXIT_CONFIG)
+        except SupervisorFailed as error:
+            context.obj.fail(str(error), EXIT_REFUSED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,9 +8,9 @@ import click
 
 from visualpath.core.errors import ConfigError
 from visualpath.ctl.console import default_config
-from visualpath.ctl.variables import Variables
 from visualpath.runtime.config import Config, load_config
 from visualpath.runtime.roles import roles
+from visualpath.runtime.variables import Variables
 
 
 def complete_daemon(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:

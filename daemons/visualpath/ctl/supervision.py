@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from visualpath.core.errors import VisualpathError
 from visualpath.ctl.ends import Ends
+from visualpath.runtime.logs import plain
 
 LAST_LINES = 5
 """Of the log of a daemon that does not stay up."""
@@ -80,9 +81,10 @@ def last_words(supervisor: Supervisor, daemon: str) -> str:
 
 
 def readable(line: str) -> str:
-    """A line of `log.format: json` as `text` has it; any other as it is."""
+    """A line of `log.format: json` as `text` has it; nothing in it is a command to the terminal."""
     try:
         parts = json.loads(line)
-        return f"{parts['time']} {parts['level']} {parts['daemon']}: {parts['message']}"
+        line = f"{parts['time']} {parts['level']} {parts['daemon']}: {parts['message']}"
     except (ValueError, TypeError, KeyError):
-        return line
+        pass
+    return "\n  ".join(map(plain, line.split("\n")))

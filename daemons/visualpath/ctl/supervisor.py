@@ -6,6 +6,7 @@ Its configuration, log files and socket are made from visualpath.yaml; each prog
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -20,11 +21,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from visualpath.ctl.ends import Ends, recent_ends
 from visualpath.ctl.supervision import Process, SupervisorFailed, readable
-from visualpath.ctl.variables import Variables
 from visualpath.runtime.config import Config
 from visualpath.runtime.roles import roles
 
@@ -35,7 +35,6 @@ FOLLOW_S = 0.3
 LOG_BYTES = 10 << 20
 PRIORITIES = {"watch": 0, "clip": 1, "fusion": 2, "extractor": 3, "frame": 4}
 """Consumers start before producers, and stop after them."""
-ALIVE = ("STARTING", "RUNNING", "BACKOFF")
 STATES: dict[str, Any] = {
     "STARTING": "starting", "RUNNING": "up", "BACKOFF": "failing", "STOPPING": "stopping", "EXITED": "failing",
     "FATAL": "failing",
@@ -74,8 +73,7 @@ class LocalSupervisor:
             self._update()
             return False
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(path)]
-        environ = Variables(self._config.path)
-        result = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise SupervisorFailed(f"supervisord does not start: {(result.stderr or result.stdout).strip()}")
         self._wait_for(True, START_TIMEOUT_S)
@@ -111,12 +109,7 @@ class LocalSupervisor:
         if self._pid() is None:
             raise SupervisorFailed("nothing runs here; `vpctl up` starts it")
         for daemon in daemons:
-            try:
-                if self._call("getProcessInfo", daemon)["statename"] in ALIVE:
-                    self._call("stopProcess", daemon)
-                self._call("startProcess", daemon, False)
-            except xmlrpc.client.Fault as error:
-                raise SupervisorFailed(f"{daemon}: {error.faultString}") from error
+            self._stop_and_start(daemon)
 
     def processes(self) -> dict[str, Process]:
         """Each program of supervisord; empty if it does not run."""
@@ -156,13 +149,13 @@ class LocalSupervisor:
         """What supervisord says of each program; empty if it does not run."""
         try:
             return {info["name"]: info for info in self._call("getAllProcessInfo")}
-        except (OSError, HTTPException, xmlrpc.client.Error):
+        except SupervisorFailed:
             return {}
 
     def _pid(self) -> int | None:
         try:
             pid: int = self._call("getPID")
-        except (OSError, HTTPException, xmlrpc.client.Error):
+        except SupervisorFailed:
             return None
         return pid
 
@@ -173,15 +166,31 @@ class LocalSupervisor:
             self._call("removeProcessGroup", group)
         for group in (*added, *changed):
             self._call("addProcessGroup", group)
-        for name, info in self._programs().items():
-            if info["statename"] not in ALIVE:
-                self._call("startProcess", name, False)
+        for name, process in self.processes().items():
+            if process.state in ("failing", "stopped"):
+                self._stop_and_start(name)
 
-    def _call(self, method: str, *args: Any) -> Any:
+    def _stop_and_start(self, daemon: str) -> None:
+        """At once: one that fails waits longer before each start, and what kept it down may be mended."""
+        self._call("stopProcess", daemon, unless=Faults.NOT_RUNNING)
+        self._call("startProcess", daemon, False, unless=Faults.ALREADY_STARTED)  # by supervisord itself, in between
+
+    def _call(self, method: str, *args: Any, unless: int = 0) -> Any:
+        """What supervisord answers; None if that is the fault `unless`.
+
+        Raises:
+            SupervisorFailed: it does not run, or refuses.
+        """
         transport = SupervisorTransport(None, None, f"unix://{self._socket}")
         try:
             proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
             return getattr(proxy.supervisor, method)(*args)
+        except xmlrpc.client.Fault as error:
+            if error.faultCode == unless:
+                return None
+            raise SupervisorFailed(f"{' '.join([method, *map(str, args[:1])])}: {error.faultString}") from error
+        except (OSError, HTTPException, xmlrpc.client.Error) as error:
+            raise SupervisorFailed(f"supervisord does not answer: {error}") from error
         finally:
             transport.close()
 
@@ -237,12 +246,13 @@ class _Follower:
         self._offset = path.stat().st_size if path.exists() else 0
 
     def fresh(self) -> Iterator[str]:
-        if not self._path.exists():
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:  # not yet, or rotated just now
             return
-        size = self._path.stat().st_size
-        if size < self._offset:  # the log was rotated
-            self._offset = 0
-        with self._path.open("rb") as file:
+        with file:
+            if os.fstat(file.fileno()).st_size < self._offset:  # it was rotated
+                self._offset = 0
             file.seek(self._offset)
             while (line := file.readline()).endswith(b"\n"):
                 self._offset += len(line)

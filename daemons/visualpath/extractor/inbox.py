@@ -44,7 +44,10 @@ class Inbox:
         self._last: dict[str, FrameHeader] = {}
         self._heard_ns: dict[str, int] = {}
         self._unanswered: dict[str, tuple[int, int]] = {}
-        """The epoch and arrival of the first frame that came after the last observation, by stream."""
+        """By stream: the first frame that the model was given after its last observation, its epoch, and when that was.
+
+        A frame of which a dependency says nothing is not this extractor's to answer.
+        """
         self._stopped = False
         self._header_codec = Codec(FrameHeader, max_bytes=HEADERS.max_bytes)
         self._tap_codec = Codec(_Told, max_bytes=TAP.max_bytes)
@@ -71,7 +74,7 @@ class Inbox:
         self._unanswered.pop(stream, None)
 
     def freshness(self, now: int) -> dict[str, dict[str, int]]:
-        """By stream: how long ago the last frame came, and since how long none that came was looked at."""
+        """By stream: how long ago the last frame came, and for how long none that the model was given was looked at."""
         return {
             stream: {
                 "silent_ns": now - heard_ns,
@@ -99,8 +102,6 @@ class Inbox:
             self._reporter.never_came(before, header)
         if self._config.looks_at(header.frame_id):
             self._service.counters["received"] += 1
-            if self._unanswered.get(header.stream, (None, 0))[0] != header.epoch:
-                self._unanswered[header.stream] = header.epoch, now
             if self._stopped:
                 self._skip_stopped(header)
             else:
@@ -120,5 +121,9 @@ class Inbox:
         for decision in decisions:
             if isinstance(decision, Skipped):
                 self._reporter.skipped(decision.header, decision.header, decision.reason, decision.detail)
-            elif (displaced := self._mailbox.put(decision)) is not None:
+                continue
+            stream, epoch = decision.header.stream, decision.header.epoch
+            if self._unanswered.get(stream, (None, 0))[0] != epoch:
+                self._unanswered[stream] = epoch, mono_ns()
+            if (displaced := self._mailbox.put(decision)) is not None:
                 self._reporter.skipped(displaced.header, displaced.header, "backpressure")

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from visualpath.core.align_types import Late
 from visualpath.core.errors import CommandError, StorageError
 from visualpath.core.stream_fusion import MAX_SKIPPED_AT_ONCE, StreamFusion
 from visualpath.core.stream_types import ByHand, Fused, Input, SourceDown, Tick
@@ -71,7 +72,7 @@ class FusionDaemon:
         self._recorder = Recorder(config, firings, service.refusals, now) if config.record.enabled else None
         self._outbox = Outbox(path, service)
         self._undelivered_ns: int | None = None  # since when the outbox has not been empty
-        self._unfused_ns: dict[str, int] = {}  # by stream: when the first OBS came after the last set
+        self._unfused_ns: dict[str, int] = {}  # by stream: when the first OBS came that has no set yet
         self._outcomes = Outcomes(service, self._sources, self._outbox)
         self._obs_codec = Codec(Obs, Skip, Bound, Ping, Bye, max_bytes=OBSERVATIONS.max_bytes)
         self._state_codec = Codec(StreamState, max_bytes=HEADERS.max_bytes)
@@ -138,7 +139,6 @@ class FusionDaemon:
         source = self._sources.counted_name(message.source)
         if isinstance(message, Obs):
             counters[f"obs.{source}"] += 1
-            self._unfused_ns.setdefault(message.stream, mono_ns())
             self._outcomes.tell("obs", partial(about_obs, message))
         elif isinstance(message, Skip):
             counters[f"skips.{source}"] += frames
@@ -157,10 +157,12 @@ class FusionDaemon:
         if recorder is not None:
             recorder.put(stream.stream, message, now, raw)
         outcomes = stream.feed(message, now)
+        if any(isinstance(outcome, Fused) for outcome in outcomes):
+            self._unfused_ns.pop(stream.stream, None)
+        elif isinstance(message, Obs) and not any(isinstance(o, Late) and not o.orphan for o in outcomes):
+            self._unfused_ns.setdefault(stream.stream, now)
         if outcomes:
             self._outcomes.act(stream, outcomes, mono_ns() - now)
-            if any(isinstance(outcome, Fused) for outcome in outcomes):
-                self._unfused_ns.pop(stream.stream, None)
             if recorder is not None:
                 recorder.put_trigs(stream.stream, outcomes, now)
 

@@ -124,7 +124,7 @@ class Outbox(threading.Thread):
             raise StorageError(f"cannot use {self._path}: {error}") from error
         for trig_id, revision, body in rows:
             try:
-                self._pending[trig_id, revision] = _Pending(codec.decode(body))
+                self._pending[trig_id, revision] = _Pending(codec.decode(body), fired=False)
             except ProtocolError as error:
                 self._counters["lost.trigger"] += 1
                 log.error("stored trigger %s cannot be read and is lost: %s", trig_id, error)
@@ -137,9 +137,9 @@ class Outbox(threading.Thread):
         if key in self._pending:
             return
         pending = _Pending(trig, fired, stored=False)
-        error = self._store(pending)
+        error = self._store([pending])
         if error is not None and is_damage(error):
-            error = self._store(pending)  # in a fresh file
+            error = self._store([pending])  # in a fresh file
         if error is None:
             log.info("%s: %s", trig, trig.reason)  # not before: what the log tells of survives a kill
         else:
@@ -149,35 +149,40 @@ class Outbox(threading.Thread):
         if len(self._pending) > MAX_PENDING:
             self._forget_oldest()
 
-    def _store(self, pending: _Pending) -> sqlite3.Error | None:
-        """Commit a trigger and, if a decision has fired it, the firing; returns why that cannot be."""
-        trig = pending.trig
+    def _store(self, wanted: list[_Pending]) -> sqlite3.Error | None:
+        """Commit triggers and, where a decision has fired them, the firings; returns why that cannot be."""
         try:
             with self._database:
-                row = trig.trig_id, trig.revision, encode(trig)
-                self._database.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?)", row)
-                if pending.fired:
-                    firing = trig.stream, trig.label, trig.epoch, trig.t_end_ns
-                    self._database.execute("INSERT OR REPLACE INTO firings VALUES (?, ?, ?, ?)", firing)
+                for pending in wanted:
+                    self._write(pending)
         except sqlite3.Error as error:
             return error
-        pending.stored = True
+        for pending in wanted:
+            pending.stored = True
         return None
+
+    def _write(self, pending: _Pending) -> None:
+        trig = pending.trig
+        row = trig.trig_id, trig.revision, encode(trig)
+        self._database.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?)", row)
+        if pending.fired:  # a later one may be stored already
+            query = """INSERT INTO firings VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
+                SET epoch = excluded.epoch, t_end_ns = excluded.t_end_ns
+                WHERE (excluded.epoch, excluded.t_end_ns) > (firings.epoch, firings.t_end_ns)"""
+            self._database.execute(query, (trig.stream, trig.label, trig.epoch, trig.t_end_ns))
 
     def _store_again(self) -> None:
         """Try what the disk has refused; and all that waits, where a damaged file has been replaced."""
-        while self._undeleted:
-            if self._remove(next(iter(self._undeleted))) is not None:
-                return
+        if self._undeleted and self._remove(list(self._undeleted)) is not None:
+            return
         if self._replaced != self._database.replaced:
             self._replaced = self._database.replaced
             for pending in self._pending.values():
                 pending.stored = False
         missing = [pending for pending in self._pending.values() if not pending.stored]
-        for pending in missing:
-            if self._store(pending) is not None:
-                return
-            log.info("%s is stored after all", pending.trig)
+        if missing and self._store(missing) is None:
+            for pending in missing:
+                log.info("%s is stored after all", pending.trig)
 
     def _tell_lost(self) -> None:
         """The end has come for what is only in memory."""
@@ -199,7 +204,7 @@ class Outbox(threading.Thread):
             self._delete_later(key)
 
     def _delete_row(self, key: Key) -> None:
-        error = self._remove(key)
+        error = self._remove([key])
         if error is not None:
             self._delete_later(key)
             self._counters["outbox.not_deleted"] += 1
@@ -209,14 +214,15 @@ class Outbox(threading.Thread):
         if len(self._undeleted) < MAX_PENDING:  # beyond that, what is left is sent again after a restart
             self._undeleted.add(key)
 
-    def _remove(self, key: Key) -> sqlite3.Error | None:
-        """Remove a row; returns why that cannot be."""
+    def _remove(self, keys: list[Key]) -> sqlite3.Error | None:
+        """Remove rows; returns why that cannot be."""
         try:
             with self._database:
-                self._database.execute("DELETE FROM outbox WHERE trig_id = ? AND revision = ?", key)
+                for key in keys:
+                    self._database.execute("DELETE FROM outbox WHERE trig_id = ? AND revision = ?", key)
         except sqlite3.Error as error:
             return error
-        self._undeleted.discard(key)
+        self._undeleted.difference_update(keys)
         return None
 
     def _send_due(self, now: int) -> None:

@@ -48,7 +48,7 @@ def asked_wait_s(response: urllib3.BaseHTTPResponse) -> float:
     """How long the server wants to be left alone."""
     try:
         return Retry().get_retry_after(response) or 0.0
-    except urllib3.exceptions.InvalidHeader:
+    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):  # a number or a year with too many digits
         return 0.0
 
 

@@ -226,8 +226,16 @@ def _choices(place: Key) -> tuple[str, ...]:
     """What may stand at a key that has a list of values. Sections have keys of the same name: its own counts first."""
     section = next((f.type for f in msgspec.structs.fields(_Root) if f.encode_name == place[0]), None)
     own = msgspec.structs.fields(section) if isinstance(section, type) and issubclass(section, Section) else ()
-    types = (f.type for f in (*own, *_all_fields()) if f.encode_name == place[-1])
-    return next((get_args(kind) for kind in types if get_origin(kind) is Literal), ())
+    key = next(each for each in reversed(place) if isinstance(each, str))  # not the place in a list
+    types = (f.type for f in (*own, *_all_fields()) if f.encode_name == key)
+    return next(filter(None, map(_listed, types)), ())
+
+
+def _listed(kind: Any) -> tuple[str, ...]:
+    """The values of a type that is, or holds, a list of values."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return next(filter(None, map(_listed, get_args(kind))), ())
 
 
 def _check(config: Config, source: YamlSource) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from visualpath.runtime.files import sync_dir
-from visualpath_protocol.clock import rfc3339, wall_ns
+from visualpath_protocol.clock import NS_PER_S, mono_ns, rfc3339, wall_ns
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,10 @@ CACHE_KIB = 256
 DAMAGED_KEPT = 3
 """Damaged files that are kept, the newest; a dying disk is not to be filled with them."""
 FULL = "database or disk is full"
+BUSY_S = 1.0
+"""For a lock that somebody else holds, who has no business here: the loop stands still for so long."""
+REPLACE_AGAIN_NS = 5 * NS_PER_S
+"""After a damaged file could not be replaced: all of it is read for that, and the loop stands still."""
 BESIDE = ("-wal", "-shm")
 """What SQLite keeps beside a database; it would take that of an older file for the newer one's."""
 
@@ -38,18 +42,28 @@ class Database:
         path: the file.
         schema: run at each opening, so CREATE IF NOT EXISTS; a row is saved over if it has the types that it names.
         counters: `damaged.<name of the file>` counts there.
+        migrate: run before the schema; what it raises refuses the file.
 
     Attributes:
         replaced: how often the file was damaged.
     """
 
-    def __init__(self, path: Path, schema: str, counters: Counter[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        counters: Counter[str] | None = None,
+        migrate: Callable[[sqlite3.Connection], None] = lambda _connection: None,
+    ) -> None:
         self.replaced = 0
         self._path = path
+        self._fresh = path.with_name(f"{path.name}.fresh")
         self._schema = schema
+        self._migrate = migrate
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._connection: sqlite3.Connection | None = None
         self._damage = ""
+        self._replace_at_ns = 0
 
     def execute(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[Row]:
         """Run one statement; returns its rows. The first of a block that meets damage is done in the fresh file."""
@@ -101,30 +115,54 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if not self._damage:
             try:
-                return _connect(self._path, self._schema)
+                return self._connect()
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
                 self._damage = str(error)
         return self._replace()
 
+    def _connect(self) -> sqlite3.Connection:
+        """Open, or make, a database whose commits survive a power cut."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._path.exists() and self._fresh.exists():  # a crash came when the damaged one was aside
+                self._fresh.replace(self._path)
+        except OSError as error:
+            raise sqlite3.OperationalError(str(error)) from error
+        connection = _bare(self._path)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+            self._migrate(connection)
+            connection.executescript(self._schema)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
     def _replace(self) -> sqlite3.Connection:
         """Put a fresh file in the place of the damaged one."""
-        fresh = self._path.with_name(f"{self._path.name}.fresh")
+        if mono_ns() < self._replace_at_ns:
+            raise sqlite3.OperationalError(f"{self._path} is damaged ({self._damage}), and cannot be replaced yet")
+        self._replace_at_ns = mono_ns() + REPLACE_AGAIN_NS
         try:
-            _remove(fresh)
-            with closing(_connect(fresh, self._schema)) as connection:
+            _remove(self._fresh)
+            with closing(_bare(self._fresh)) as connection:
+                connection.execute("PRAGMA journal_mode=OFF")  # all is in this one file when it is committed
+                connection.executescript(self._schema)
                 saved = _save_over(self._path, connection)
             aside = _move_aside(self._path)
-            fresh.replace(self._path)
+            self._fresh.replace(self._path)
             sync_dir(self._path.parent)
         except OSError as error:
             raise sqlite3.OperationalError(f"{self._path} cannot be replaced: {error}") from error
         log.error("%s is damaged (%s): it lies in %s, and %s are saved over", self._path, self._damage, aside, saved)
-        self._damage = ""
+        self._damage, self._replace_at_ns = "", 0
         self.replaced += 1
         self._counters[f"damaged.{self._path.stem}"] += 1
-        return _connect(self._path, self._schema)
+        return self._connect()
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -132,21 +170,10 @@ def is_damage(error: sqlite3.Error) -> bool:
     return type(error) is sqlite3.DatabaseError
 
 
-def _connect(path: Path, schema: str) -> sqlite3.Connection:
-    """Open, or make, a database whose commits survive a power cut."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise sqlite3.OperationalError(str(error)) from error
-    connection = sqlite3.connect(path, timeout=10.0)
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-        connection.executescript(schema)
-    except sqlite3.Error:
-        connection.close()
-        raise
+def _bare(path: Path) -> sqlite3.Connection:
+    """A connection that reads text which the disk has changed, too."""
+    connection = sqlite3.connect(path, timeout=BUSY_S)
+    connection.text_factory = lambda text: text.decode(errors="replace")
     return connection
 
 
@@ -154,8 +181,7 @@ def _save_over(damaged: Path, fresh: sqlite3.Connection) -> str:
     """Copy the rows that can be read, with their numbers, for they are in the order in which they came."""
     told = []
     tables = fresh.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
-    with closing(sqlite3.connect(damaged, timeout=10.0)) as source, fresh:
-        source.text_factory = lambda text: text.decode(errors="replace")
+    with closing(_bare(damaged)) as source, fresh:
         for (table,) in tables:
             columns = fresh.execute(f"PRAGMA table_info({table})").fetchall()
             names = ", ".join(["rowid", *(name for _, name, *_ in columns)])
@@ -183,7 +209,7 @@ def _move_aside(path: Path) -> Path:
     for each in older[: max(0, len(older) - DAMAGED_KEPT + 1)]:
         _remove(each)
     _remove(aside)
-    for suffix in ("", *BESIDE):
+    for suffix in (*BESIDE, ""):  # never an older file's log beside the fresh one
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).replace(aside.with_name(aside.name + suffix))
     return aside

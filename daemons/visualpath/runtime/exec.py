@@ -17,6 +17,7 @@ from visualpath.runtime.config import load_config
 from visualpath.runtime.logs import tell_refusal
 from visualpath.runtime.main import EXIT_CONFIG
 from visualpath.runtime.roles import ROLES, find_role
+from visualpath.runtime.variables import Variables
 
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
@@ -29,14 +30,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("name", nargs="?", default="", help="the stream or extractor")
     parser.add_argument("--config", type=Path, default=Path("visualpath.yaml"))
     args = parser.parse_args(argv)
+    environ = Variables(args.config)  # as they are now: supervisord's own environment is as old as it is
     try:
-        config = load_config(args.config)
+        config = load_config(args.config, environ)
         command = find_role(config, args.role, args.name).command(config)
     except ConfigError as error:
         tell_refusal(f"visualpath-exec: {error}")
     else:
         _end_with_supervisor()
-        os.execv(command[0], command)  # noqa: S606
+        os.execve(command[0], command, environ)  # noqa: S606
     return EXIT_CONFIG
 
 

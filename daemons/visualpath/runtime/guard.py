@@ -18,6 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 from visualpath.runtime.poll import Parts, PollLoop
 from visualpath.runtime.refusals import Refusals
 from visualpath_protocol.clock import NS_PER_MS, NS_PER_S, mono_ns
+from visualpath_protocol.errors import KeyFileError
 from visualpath_protocol.keys import KeyFolder, Known
 from visualpath_protocol.sockets import Link, ZmqContext, ZmqSocket
 
@@ -111,8 +112,7 @@ class Guard:
     def close(self) -> None:
         """Give the guard's own sockets back."""
         for watched in self._watched.values():
-            while watched.monitor.poll(0):  # libzmq's thread may wait for room, with the lock that the next call needs
-                watched.monitor.recv_multipart()
+            self._make_room(watched)
             watched.socket.disable_monitor()
             watched.monitor.close()
         self._zap.close()
@@ -138,7 +138,8 @@ class Guard:
         elif known.revoked:
             self._refusals.add(f"refused.{link}.revoked", f"{peer} with a key of {known.name} that was revoked")
         else:
-            self._refusals.add(f"refused.{link}.stranger", f"{peer}: {known.name} may use {', '.join(known.links)}")
+            allowed = ", ".join(sorted(known.links))
+            self._refusals.add(f"refused.{link}.stranger", f"{peer}: {known.name} may use {allowed}")
 
     def _on_connection(self, watched: _Watched, parts: Parts) -> None:
         """ACCEPTED and DISCONNECTED name the connection; a failure is told just before the latter."""
@@ -154,11 +155,18 @@ class Guard:
         else:
             watched.failing = "wrong-key" if value == WRONG_KEY else "plain"
 
+    def _make_room(self, watched: _Watched) -> None:
+        """libzmq's thread may wait to tell of a connection, with a lock that the calls after this need, and for good."""
+        for _ in range(MONITORED_MAX):
+            if not watched.monitor.poll(0):
+                break
+            self._on_connection(watched, watched.monitor.recv_multipart())
+
     def _reload(self, _now: int) -> None:
         try:
-            known, wrong = self._keys.known()
-        except OSError as error:  # the list that was read last stands
-            known, wrong = self._known, [f"{self._keys.path}: {error.strerror}"]
+            known, wrong = self._keys.known(self._known)
+        except KeyFileError as error:  # the list that was read last stands
+            known, wrong = self._known, [str(error)]
         if wrong != self._wrong:
             for each in wrong:
                 self._refusals.add("failed.keys", each)
@@ -184,11 +192,13 @@ class Guard:
         if self._bind_ns is None or now < self._bind_ns:
             return
         for watched in list(self._unbound):
+            self._make_room(watched)
             try:
                 watched.socket.bind(watched.address)
             except zmq.ZMQError as error:
                 self._refusals.add("failed.bind", f"{watched.address}: {error}; tried again")
             else:
+                watched.bound = watched.socket.getsockopt_string(zmq.LAST_ENDPOINT)  # a host may have moved
                 self._unbound.remove(watched)
         self._bind_ns = now + REBIND_NS if self._unbound else None
 

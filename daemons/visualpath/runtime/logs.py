@@ -37,8 +37,7 @@ class _TextFormatter(logging.Formatter):
         return self.line(rfc3339(int(record.created * 1e9)), record.levelname, self._redact(text))
 
     def plain(self, text: str) -> str:
-        """One message, one line, whatever a peer wrote."""
-        return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+        return plain(text)
 
     def line(self, when: str, level: str, text: str) -> str:
         return f"{when} {level} {self._daemon}: {text}"
@@ -59,6 +58,11 @@ class _JournalFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return with_priority(self._inner.format(record), record.levelno)
+
+
+def plain(text: str) -> str:
+    """One message, one line, whatever a peer wrote."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _as_it_is(text: str) -> str:

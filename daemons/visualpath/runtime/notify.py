@@ -5,9 +5,15 @@ Does nothing where NOTIFY_SOCKET is unset, that is, under supervisord or by hand
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Mapping
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 0.1
+"""With a service manager that takes nothing: it must not hold up the work loop."""
 
 
 class Notifier:
@@ -48,8 +54,11 @@ class Notifier:
         if not self._address:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.connect(self._address)
-            sender.sendall("\n".join(line.replace("\n", " ") for line in lines).encode())
+            sender.settimeout(PATIENCE_S)
+            try:
+                sender.sendto("\n".join(line.replace("\n", " ") for line in lines).encode(), self._address)
+            except OSError as error:  # also a timeout
+                log.warning("systemd does not take %s: %s", lines[0], error)
 
 
 def _watchdog_ns(environ: Mapping[str, str]) -> int | None:

@@ -16,7 +16,7 @@ from visualpath_protocol.endpoints import CLIP, FUSION, WATCH, extractor_daemon,
 CORE_VENV = "core"
 ROLES = ("frame", "extractor", "fusion", "clip", "watch")
 NOT_FOR_ALL = {
-    "path", "venvs_dir", "models_dir", "streams", "extractors", "fusion", "record", "record_dir", "clip", "clips_dir",
+    "path", "models_dir", "streams", "extractors", "fusion", "record", "record_dir", "clip", "clips_dir",
     "hooks", "keys", "variables",
 }  # fmt: skip
 """Fields of the configuration that only some daemons go by; the others concern all."""
@@ -77,14 +77,17 @@ def _own(config: Config, role: Role) -> Any:
     """What concerns one daemon, and not all."""
     topology = {name: (e.group, e.stride, e.phase, config.streams_of(name)) for name, e in config.extractors.items()}
     if role.role == "frame":
-        return config.streams[role.instance], config.extractors_of(role.instance)
+        stream = config.streams[role.instance]
+        return stream, len(config.extractors_of(role.instance)) if stream.ready_timeout_ns else 0
     if role.role == "extractor":
         extractor = config.extractors[role.instance]
         needed = [each for each in topology.items() if each[1][0] in extractor.depends]
-        return extractor, topology[role.instance], needed, config.models_dir, config.venvs_dir
+        window_ns = config.fusion.window_ns if extractor.depends else 0
+        return extractor, topology[role.instance], needed, window_ns, config.models_dir
     if role.role == "fusion":
         waited_for = {name: (e.expected, e.hang_timeout_ns, e.depends) for name, e in config.extractors.items()}
-        return config.fusion, list(config.streams), topology, waited_for, config.record, config.record_dir
+        paces = {name: stream.pace for name, stream in config.streams.items()}
+        return config.fusion, list(paces.items()), topology, waited_for, config.record, config.record_dir
     if role.role == "clip":
         return config.clip, config.clips_dir, list(config.streams)
     return [each.daemon for each in roles(config)], config.hooks

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -21,7 +22,7 @@ from visualpath.runtime.service import Service
 from visualpath.watch.damping import Change, Damper, Starts
 from visualpath.watch.delivery import Event
 from visualpath.watch.hooks import MAX_WAITING, Hook, Result
-from visualpath.watch.memory import load, save
+from visualpath.watch.memory import load, save, tells_clips
 from visualpath_protocol.clock import NS_PER_S, mono_ns, rfc3339, wall_ns
 from visualpath_protocol.endpoints import CLIP, WATCH
 
@@ -48,8 +49,9 @@ class WatchDaemon:
         self._service = service
         self._daemons = [role.daemon for role in roles(config) if role.daemon != WATCH]
         self._path = config.state_dir / WATCH / "told.json"
-        self._told = load(self._path, list(config.hooks))
+        self._told = load(self._path, config.hooks)
         self._asked_after = {name: told.outcome for name, told in self._told.items()}
+        self._clips_to_tell: Counter[str] = Counter()
         now = mono_ns()
         self._dampers = {
             name: Damper(hook.for_ns, self._told[name].health, now)
@@ -93,7 +95,7 @@ class WatchDaemon:
         wanted = {
             name: self._asked_after[name]
             for name, hook in self._hooks.items()
-            if set(hook.config.on) != {"health"} and hook.waiting < MAX_WAITING // 2
+            if tells_clips(hook.config) and hook.waiting < MAX_WAITING // 2
         }
         self._look = self._looking.submit(self._ask, wanted)
         self._look.add_done_callback(lambda _look: self._service.loop.call_soon(self._end_look))
@@ -122,12 +124,13 @@ class WatchDaemon:
         now = mono_ns()
         for daemon, status in statuses.items():
             if status is not None:
-                self._starts.note(daemon, status["uptime_ns"], now)
+                self._starts.note(daemon, status["pid"], now)
         seen = {daemon: Seen(status, self._starts.count(daemon, now)) for daemon, status in statuses.items()}
         self._health = judge(seen, wall_ns(), self._health)
         for name, damper in self._dampers.items():
             for change in damper.changes(self._health, now):
-                self._hooks[name].put(self._health_event(change))
+                if not self._hooks[name].put(self._health_event(change)):
+                    damper.refused(change.daemon, now)
 
     def _health_event(self, change: Change) -> Event:
         assert self._health is not None
@@ -146,17 +149,32 @@ class WatchDaemon:
         }
 
     def _take_outcomes(self, name: str, answer: Mapping[str, Any]) -> None:
-        """Hand what became of clips on to a hook; one that was never told anything begins with what comes next."""
+        """Hand what became of clips on to a hook; one that was never told anything begins with what comes next.
+
+        Outcomes are numbered by the time. Only in a fresh ledger of a clock that has been put back is what is still to
+        come numbered below what was told.
+        """
         after, hook = self._asked_after[name], self._hooks[name]
-        if after is None or answer["last"] < after:
-            if after is not None:
-                log.warning("hook %s: the ledger begins anew: all that it has is told", name)
-            self._asked_after[name] = self._told[name].outcome = answer["last"] if after is None else 0
-            self._save()
+        if after is None:
+            self._asked_after[name] = answer["last"]
+        elif answer["last"] < after and wall_ns() < after:
+            log.warning("hook %s: the ledger begins anew: all that it has is told", name)
+            self._asked_after[name] = 0
         for outcome in answer["outcomes"]:
-            self._asked_after[name] = outcome["seq"]
             if f"clip.{outcome['state']}" in hook.config.on:
+                if hook.waiting >= MAX_WAITING:  # asked for again
+                    break
                 hook.put(_clip_event(outcome, answer["dir"]))
+                self._clips_to_tell[name] += 1
+            self._asked_after[name] = outcome["seq"]
+        self._remember_outcome(name, self._told[name].outcome)
+
+    def _remember_outcome(self, name: str, told: int | None) -> None:
+        """`told`: the last that was; if no more are to be told, all that was asked for counts."""
+        reached = told if self._clips_to_tell[name] else self._asked_after[name]
+        if reached != self._told[name].outcome:
+            self._told[name].outcome = reached
+            self._save()
 
     def _ended(self, name: str, event: Event, result: Result) -> None:
         """In the hook's thread."""
@@ -165,12 +183,14 @@ class WatchDaemon:
     def _remember(self, name: str, event: Event, result: Result) -> None:
         if result == "done":
             self._service.counters[f"hooks.done.{name}"] += 1
-        told = self._told[name]
-        if event["event"] == "health":
-            told.health[event["daemon"]] = event["state"]
+        if event["event"] != "health":
+            self._clips_to_tell[name] -= 1
+            self._remember_outcome(name, event["seq"])
+        elif result == "done":
+            self._dampers[name].taken(event["daemon"], event["state"])
+            self._save()
         else:
-            told.outcome = event["seq"]
-        self._save()
+            self._dampers[name].refused(event["daemon"], mono_ns())
 
     def _save(self) -> None:
         try:

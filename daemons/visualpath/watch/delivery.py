@@ -5,14 +5,18 @@ What is said of a failure shows neither arguments, nor paths of addresses, nor h
 
 from __future__ import annotations
 
+import http.client
 import json
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,8 @@ NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 """A command must not speak to systemd in the daemon's name."""
 
 Event = Mapping[str, Any]
+
+logging.getLogger("urllib3").setLevel(logging.INFO)  # below that it tells the paths of addresses
 
 
 class Untold(Exception):
@@ -94,7 +100,14 @@ def _run(hook: HookConfig, event: Event, body: bytes, folder: Path, stopping: th
         process.wait()
         raise
     if code:
-        raise Untold(f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}")
+        raise Untold(f"killed by {_signal(-code)}" if code < 0 else f"exit status {code}")
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of those for real time have none
+        return f"signal {number}"
 
 
 def _feed(process: subprocess.Popen[bytes], body: bytes) -> None:
@@ -121,9 +134,10 @@ def _await(process: subprocess.Popen[bytes], timeout_s: float, stopping: threadi
 
 def _post(hook: HookConfig, body: bytes) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "visualpath", **hook.headers}
+    timeout_s = hook.timeout_ns / NS_PER_S
     try:
-        with connections(hook.webhook, urllib3.Timeout(total=hook.timeout_ns / NS_PER_S)) as pool:
-            response = pool.request(
+        with connections(hook.webhook, urllib3.Timeout(total=timeout_s)) as pools, _cut_after(timeout_s, pools, hook):
+            response = pools.request(
                 "POST", hook.webhook, body=body, headers=headers, preload_content=False, retries=False, redirect=False
             )
             status, wait_s = response.status, asked_wait_s(response)
@@ -131,7 +145,48 @@ def _post(hook: HookConfig, body: bytes) -> None:
     except Refused as error:
         raise Untold(str(error)) from error
     except urllib3.exceptions.HTTPError as error:
-        raise Untold(str(meaning(error))) from None  # its own text has the address
+        raise Untold(_meaning(error)) from None  # its own text has the address
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         again = status in AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR
         raise Untold(phrase(status), again=again, wait_s=wait_s)
+
+
+@contextmanager
+def _cut_after(timeout_s: float, pools: urllib3.PoolManager, hook: HookConfig) -> Iterator[None]:
+    """Cut the line then: the library's own timeout begins anew with every byte that comes."""
+    pool = pools.connection_from_url(hook.webhook)
+    make: Any = pool.ConnectionCls
+    made: list[Any] = []
+    is_late = threading.Event()
+
+    def make_and_keep(**options: Any) -> Any:
+        made.append(make(**options))
+        return made[-1]
+
+    def cut() -> None:
+        is_late.set()
+        for line in [connection.sock for connection in made if connection.sock is not None]:
+            with suppress(OSError):  # it has ended
+                socket.socket.shutdown(line, socket.SHUT_RDWR)
+
+    pool.ConnectionCls = make_and_keep  # type: ignore[assignment]
+    timer = threading.Timer(timeout_s, cut)
+    timer.start()
+    try:
+        yield
+    except urllib3.exceptions.HTTPError:
+        if is_late.is_set():
+            raise Untold(f"nothing came in time: no whole answer after {timeout_s:g} s") from None
+        raise
+    finally:
+        timer.cancel()
+
+
+def _meaning(error: urllib3.exceptions.HTTPError) -> str:
+    """Without what the server wrote: it may be what it was sent, and that has the address."""
+    causes = [each for each in error.args if isinstance(each, http.client.HTTPException)]
+    if any(isinstance(each, http.client.RemoteDisconnected) for each in causes):
+        return "it has hung up without an answer"
+    if causes:
+        return "its answer is no HTTP, or too long"
+    return str(meaning(error))

@@ -24,8 +24,6 @@ def check_keys(examined: Examined) -> Findings:
             folder.public(name)
     except KeyFileError as error:
         yield problem(str(error), mend)
-    except OSError as error:
-        yield problem(f"{folder.path}: {error.strerror}", f"`vpctl keys new {config.keys.own}` makes the first")
     else:
         for each in wrong:
             yield warning(each, "mend or remove it: it lets nobody in")

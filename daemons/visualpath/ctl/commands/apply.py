@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from visualpath.core.errors import VisualpathError
+from visualpath.core.errors import ConfigError
 from visualpath.ctl.commands.restart import restart, still_loading
 from visualpath.ctl.commands.status import Statuses, collect
 from visualpath.ctl.commands.up import wait_until_up
@@ -15,6 +15,9 @@ from visualpath.ctl.console import EXIT_REFUSED, Vpctl, pass_vpctl
 from visualpath.ctl.supervision import Process
 from visualpath.runtime.config import Config
 from visualpath.runtime.roles import fingerprint, roles
+
+ANSWER_MS = 5_000
+"""Patience with a daemon that runs: one that says nothing is restarted."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,14 @@ def command(vpctl: Vpctl, dry_run: bool, restart_all: bool) -> None:
     if vpctl.variables.withheld is not None:
         vpctl.fail(f"{vpctl.variables.withheld} may not be read, and what changed in it counts: as root", EXIT_REFUSED)
     supervisor = vpctl.supervisor
+    processes = supervisor.processes()
+    running = running_of(vpctl.config, processes)
+    statuses = collect(vpctl, running, timeout_ms=ANSWER_MS) if running else {}
+    plan = make_plan(vpctl.config, processes, statuses, restart_all)
     try:
-        plan = make_plan(vpctl.config, supervisor.processes(), collect(vpctl), restart_all)
         if not dry_run:
             supervisor.start()
-    except VisualpathError as error:
+    except ConfigError as error:
         vpctl.fail(str(error), EXIT_REFUSED)
     loading: list[str] = []
     if not dry_run:
@@ -57,10 +63,10 @@ def make_plan(config: Config, processes: Mapping[str, Process], statuses: Status
 
     Args:
         processes: what the supervisor keeps.
-        statuses: what each daemon of the configuration answers.
+        statuses: what each daemon of the configuration that runs answers.
     """
     wanted = [role.daemon for role in roles(config)]
-    running = [name for name in wanted if name in processes and processes[name].state in ("up", "starting")]
+    running = running_of(config, processes)
     stale = [name for name in running if restart_all or is_stale(config, name, statuses.get(name))]
     return Plan(
         start=[name for name in wanted if name not in running],
@@ -69,9 +75,15 @@ def make_plan(config: Config, processes: Mapping[str, Process], statuses: Status
     )
 
 
+def running_of(config: Config, processes: Mapping[str, Process]) -> list[str]:
+    """The daemons of the configuration that run, or are about to."""
+    up = {name for name, process in processes.items() if process.state in ("up", "starting")}
+    return [role.daemon for role in roles(config) if role.daemon in up]
+
+
 def is_stale(config: Config, daemon: str, status: Mapping[str, object] | None) -> bool:
-    """Whether a daemon works by another configuration than this; False for one that does not answer."""
-    return status is not None and status.get("config") != fingerprint(config, daemon)
+    """Whether a daemon works by another configuration than this; one that does not answer may well do."""
+    return status is None or status.get("config") != fingerprint(config, daemon)
 
 
 def _text(plan: Plan, dry_run: bool) -> str:

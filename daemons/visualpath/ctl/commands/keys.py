@@ -52,8 +52,8 @@ def list_command(vpctl: Vpctl) -> None:
     folder = KeyFolder(vpctl.config.keys_dir)
     try:
         known, wrong = folder.known()
-    except OSError as error:
-        vpctl.fail(f"{folder.path}: {error.strerror}; `vpctl keys new NAME` makes the first key", EXIT_REFUSED)
+    except KeyFileError as error:
+        vpctl.fail(str(error), EXIT_REFUSED)
     keyring = vpctl.config.keys
     rows: list[dict[str, Any]] = [
         {

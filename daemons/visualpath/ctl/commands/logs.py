@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from visualpath.core.errors import VisualpathError
 from visualpath.ctl.console import EXIT_REFUSED, Vpctl, pass_vpctl
 from visualpath.ctl.names import complete_daemon
 from visualpath.ctl.supervision import readable
@@ -18,13 +17,10 @@ from visualpath.ctl.supervision import readable
 def command(vpctl: Vpctl, daemons: tuple[str, ...], lines: int, follow: bool) -> None:
     """Show the last lines of DAEMONs (default: all)."""
     supervisor, chosen = vpctl.supervisor, vpctl.daemons(daemons)
-    try:
-        coming = supervisor.follow(chosen) if follow else iter(())
-        found = {daemon: supervisor.log_lines(daemon, lines) for daemon in chosen}
-    except VisualpathError as error:
-        vpctl.fail(str(error), EXIT_REFUSED)
+    coming = supervisor.follow(chosen) if follow else iter(())
+    found = {daemon: supervisor.log_lines(daemon, lines) for daemon in chosen}
     if not any(found.values()) and not follow:
         vpctl.fail(f"no logs in {supervisor.logs_at}", EXIT_REFUSED)
     vpctl.show(found, "\n".join(readable(line) for daemon in chosen for line in found[daemon]))
     for line in coming:
-        click.echo(line if vpctl.as_json else readable(line))
+        click.echo(vpctl.hide(line if vpctl.as_json else readable(line)))

@@ -7,9 +7,8 @@ from datetime import datetime
 
 import click
 
-from visualpath.core.errors import VisualpathError
 from visualpath.ctl.commands.up import wait_until_at_work
-from visualpath.ctl.console import EXIT_REFUSED, Vpctl, pass_vpctl
+from visualpath.ctl.console import Vpctl, pass_vpctl
 from visualpath.ctl.names import complete_daemon
 
 
@@ -26,10 +25,7 @@ def command(vpctl: Vpctl, daemons: tuple[str, ...]) -> None:
 def restart(vpctl: Vpctl, daemons: Sequence[str]) -> list[str]:
     """Restart them; ends the call if one does not stay up. Returns the extractors that still load their models."""
     since = datetime.now()
-    try:
-        vpctl.supervisor.restart(daemons)
-    except VisualpathError as error:
-        vpctl.fail(str(error), EXIT_REFUSED)
+    vpctl.supervisor.restart(daemons)
     return wait_until_at_work(vpctl, daemons, since)
 
 

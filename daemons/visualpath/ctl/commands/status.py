@@ -15,6 +15,7 @@ from visualpath.ctl.supervision import SupervisorFailed
 from visualpath.runtime.control import ControlClient, ask_all
 from visualpath.runtime.roles import roles
 from visualpath.runtime.summary import summary
+from visualpath_protocol.sockets import CONTROL
 
 ANSWER_MS = 500
 
@@ -23,13 +24,18 @@ Statuses = dict[str, dict[str, Any] | None]
 
 
 def collect(
-    vpctl: Vpctl, daemons: Sequence[str] = (), command: str = "status", args: dict[str, Any] | None = None
+    vpctl: Vpctl,
+    daemons: Sequence[str] = (),
+    command: str = "status",
+    args: dict[str, Any] | None = None,
+    *,
+    timeout_ms: int = ANSWER_MS,
 ) -> Statuses:
     """What each of the daemons (default: all) answers to a command, by name; None for one that does not answer."""
     client = ControlClient(vpctl.config.endpoints())
     try:
         asked = daemons or [role.daemon for role in roles(vpctl.config)]
-        return ask_all(client, asked, command, args, timeout_ms=ANSWER_MS)
+        return ask_all(client, asked, command, args, timeout_ms=timeout_ms)
     finally:
         client.close()
 
@@ -48,7 +54,8 @@ def command(vpctl: Vpctl) -> None:
         memory = f"{status['rss_bytes'] >> 20} MiB"
         state = "; ".join([summary(status), *told.get(daemon, [])])
         table.add_row(daemon, str(status["pid"]), clock(status["uptime_ns"]), memory, state)
-    vpctl.show(statuses, table)
+    words = {name: {**(status or {"down": True}), "told": told.get(name, [])} for name, status in statuses.items()}
+    vpctl.show(words, table)
     if not vpctl.as_json and any(statuses.values()):
         click.echo(_health_line(health_of(vpctl.supervisor, statuses)))
     report_down(vpctl, statuses)
@@ -64,7 +71,7 @@ def _told(vpctl: Vpctl) -> dict[str, list[str]]:
     told = {daemon: [process.told] for daemon, process in processes.items() if process.told}
     for daemon, end in ends.items():
         told[daemon] = [*told.get(daemon, []), str(end)]
-    return told
+    return {daemon: list(map(vpctl.hide, each)) for daemon, each in told.items()}
 
 
 def _health_line(parts: dict[str, Health]) -> str:
@@ -79,8 +86,15 @@ def is_loading(status: dict[str, Any] | None) -> bool:
 
 
 def report_down(vpctl: Vpctl, statuses: Statuses) -> None:
-    """End the call with its exit code if daemons are down."""
-    down = sum(status is None for status in statuses.values())
+    """End the call with its exit code if daemons are down.
+
+    Raises:
+        KeyFileError: one could not be asked, for want of a key.
+    """
+    silent = [daemon for daemon, status in statuses.items() if status is None]
+    for daemon in silent:
+        vpctl.config.endpoints().client_keys(daemon, CONTROL.name, "vpctl")  # which may be why it could not be asked
+    down = len(silent)
     if down == len(statuses):
         vpctl.fail("nothing runs; `vpctl up` (or `make up`) starts it", EXIT_ALL_DOWN)
     if down:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import click
 
-from visualpath.core.errors import VisualpathError
+from visualpath.core.errors import ConfigError
 from visualpath.ctl.commands.status import collect, is_loading
 from visualpath.ctl.console import EXIT_REFUSED, Vpctl, pass_vpctl
 from visualpath.ctl.supervision import last_words
@@ -23,7 +23,7 @@ def command(vpctl: Vpctl) -> None:
     """Start all daemons on this machine and wait until they answer; those that run already go on."""
     try:
         started = vpctl.supervisor.start()
-    except VisualpathError as error:
+    except ConfigError as error:
         vpctl.fail(str(error), EXIT_REFUSED)
     wait_until_up(vpctl)
     text = f"{'started' if started else 'all up'}; `vpctl status` shows how it is, `vpctl logs` what they say"
