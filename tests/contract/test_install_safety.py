@@ -121,10 +121,10 @@ def test_a_link_that_leads_out_of_the_stage_is_refused(machine, tmp_path):
         machine.layout()
 
 
-def test_a_venv_that_is_a_link_is_refused(machine, tmp_path):
-    (machine.root / "opt/visualpath/venvs").mkdir(parents=True)
-    (machine.root / "opt/visualpath/venvs/core").symlink_to(tmp_path)
-    assert "/opt/visualpath/venvs/core" in machine.refusal()
+def test_a_venv_that_became_a_link_is_refused(installed, tmp_path):
+    venv = installed.root / "opt/visualpath/venvs/core"
+    venv.symlink_to(venv.rename(tmp_path / "core"))
+    assert "/opt/visualpath/venvs/core" in installed.refusal()
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean
+from statistics import fmean, median
 
 SETTLE_S = 60.0
 """What a process takes at its start is no growth."""
 ENDS = 5
-"""Readings at each end of a life whose least number of descriptors counts: one that is open for a clip is no growth."""
+"""Readings at each end of a life by which its descriptors are compared."""
 Points = Sequence[tuple[float, float]]
 
 
@@ -65,5 +65,9 @@ def _centred(life: Points) -> list[tuple[float, float]]:
 
 
 def descriptors_gained(life: Sequence[Reading]) -> int:
-    """How many more a process has at the end of its life than at the beginning."""
-    return min(r.fds for r in life[-ENDS:]) - min(r.fds for r in life[:ENDS])
+    """How many more a process has at the quietest moment of its end than it usually had at its beginning.
+
+    At the beginning a moment without a client, or without a child, is no measure; at the end one with a clip in the
+    making is none.
+    """
+    return round(min(r.fds for r in life[-ENDS:]) - median(r.fds for r in life[:ENDS]))

@@ -87,26 +87,31 @@ class Watch(threading.Thread):
             self.counted.append(Counted(asked_ns, mono_ns(), lost))
 
     def _find_zombies(self) -> None:
+        """Children of ours that have ended; not those of a parent that is stopped, which can take no leave of them."""
         ours = {str(pid) for pid in self._born_s} | {str(os.getpid())}
-        found = set()
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                told = STAT.search(path.read_text())
-                if told and told[2] == "Z" and told[3] in ours:
-                    found.add(f"{path.parent.name} ({told[1]}), child of {told[3]}")
+        states = _states()
+        found = {
+            f"{pid} ({name}), child of {parent} ({states[parent][0]})"
+            for pid, (name, state, parent) in states.items()
+            if state == "Z" and parent in ours and parent in states and states[parent][1] not in "Tt"
+        }
         self.zombies |= found & self._doubtful
         self._doubtful = found
 
 
 def remains(watch: Watch) -> list[str]:
     """Processes that were watched, and still are there in whatever state."""
-    pids = {pid for lives in watch.lives.values() for pid in lives}
-    return [f"{pid} {_state(pid)}" for pid in sorted(pids) if _state(pid) is not None]
+    states = _states()
+    pids = {str(pid) for lives in watch.lives.values() for pid in lives}
+    return [f"{pid} ({states[pid][0]}) {states[pid][1]}" for pid in sorted(pids & set(states))]
 
 
-def _state(pid: int) -> str | None:
-    try:
-        told = STAT.search(Path(f"/proc/{pid}/stat").read_text())
-    except OSError:
-        return None
-    return told and f"({told[1]}) {told[2]}"
+def _states() -> dict[str, tuple[str, str, str]]:
+    """Of every process, by its number: its name, its state and its parent's number."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            told = STAT.search(path.read_text())
+            if told:
+                found[path.parent.name] = (told[1], told[2], told[3])
+    return found

@@ -64,6 +64,11 @@ def test_a_descriptor_that_is_open_at_some_readings_is_no_gain():
     assert descriptors_gained(readings) == 0
 
 
+def test_a_dip_at_the_beginning_makes_no_gain():
+    fds = [20, 17, *[20] * 18]
+    assert descriptors_gained([Reading(age_s, 0, each) for age_s, each in enumerate(fds)]) == 0
+
+
 def test_descriptors_that_stay_open_are_a_gain():
     assert descriptors_gained([Reading(age_s, 0, 20 + age_s // 10) for age_s in range(40)]) == 3
 

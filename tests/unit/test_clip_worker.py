@@ -47,3 +47,11 @@ def test_there_is_no_room_beyond_the_bound(worker):
     hold.set()
     worker.close()
     assert worker.has_room
+
+
+def test_it_says_for_how_long_the_present_job_has_been_done(worker, wait_for):
+    goes_on = threading.Event()
+    worker.submit(goes_on.wait, print)
+    wait_for(lambda: worker.busy_ns > 10_000_000)
+    goes_on.set()
+    wait_for(lambda: worker.busy_ns == 0)

@@ -533,7 +533,7 @@ def test_tcp_without_keys_is_a_warning(write_config):
 
 def test_a_missing_folder_of_keys_is_a_problem(write_config):
     [(level, words)] = key_findings(write_config, TCP + "security: {key: hub}\n")
-    assert (level, words.endswith("keys: No such file or directory")) == ("problem", True)
+    assert (level, "keys is missing: `vpctl keys new NAME` makes it" in words) == ("problem", True)
 
 
 @pytest.mark.parametrize("missing", ["hub.key", "hub.pub", "annex.pub"])
@@ -544,6 +544,14 @@ def test_a_missing_key_is_a_problem(write_config, short_dir, missing):
     (folder.path / missing).unlink()
     [(level, words)] = key_findings(write_config, TCP + "security: {key: hub, servers: {frame-cam1: annex}}\n")
     assert (level, f"{missing} is missing" in words) == ("problem", True)
+
+
+def test_a_public_key_that_is_not_that_of_the_secret_is_a_problem(write_config, short_dir):
+    folder = KeyFolder(short_dir / "keys")
+    folder.new("hub")
+    (folder.path / "hub.pub").write_bytes(folder.new("other").public)
+    [(level, words)] = key_findings(write_config, TCP + "security: {key: hub}\n")
+    assert (level, words.endswith("hub.pub and hub.key are no pair")) == ("problem", True)
 
 
 def test_a_file_that_is_no_key_is_a_warning_beside_those_that_are(write_config, short_dir):

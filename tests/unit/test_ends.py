@@ -58,6 +58,10 @@ def test_what_is_long_ago_does_not_count(ends):
     assert ends((minutes + 1, CRASHED), (minutes - 1, CRASHED))["extractor-face"].count == 1
 
 
+def test_what_was_written_before_the_clock_was_put_back_does_not_count(ends):
+    assert ends((-1440, CRASHED), (1, CRASHED))["extractor-face"].count == 1
+
+
 def test_ends_before_a_given_time_do_not_count(ends):
     since = datetime.now() - timedelta(minutes=2)
     assert ends((3, CRASHED), (1, CRASHED), since=since)["extractor-face"].count == 1

@@ -139,7 +139,7 @@ def bind_again(guarded):
 
 def after_libzmq_stands_still(folder, then):
     """Make connections until libzmq has no room to tell of them, and do that."""
-    guard.MONITORED_MAX = 500
+    guard.MONITORED_MAX = 2000
     guarded = Guarded(KeyFolder(folder))
     port = int(guarded.bound.rpartition(":")[2])
     with contextlib.suppress(TimeoutError):  # it greets no more

@@ -156,8 +156,8 @@ class Guard:
             watched.failing = "wrong-key" if value == WRONG_KEY else "plain"
 
     def _make_room(self, watched: _Watched) -> None:
-        """libzmq's thread may wait to tell of a connection, with a lock that the calls after this need, and for good."""
-        for _ in range(MONITORED_MAX):
+        """libzmq's thread may wait for room to tell of a connection, and the next call for a lock of that thread's."""
+        for _ in range(MONITORED_MAX):  # a flood is not waited for: libzmq has room from half of them on
             if not watched.monitor.poll(0):
                 break
             self._on_connection(watched, watched.monitor.recv_multipart())

@@ -19,13 +19,18 @@ def check_keys(examined: Examined) -> Findings:
     folder, mend = config.keys.folder, "docs/operations.md, Over a network, has the steps"
     try:
         known, wrong = folder.known()
-        config.keys.serving()
-        for name in {config.keys.own, *config.keys.servers.values()}:
+        own = config.keys.own
+        if config.keys.serving().public != folder.public(own):
+            yield problem(
+                f"{folder.path}: {own}.pub and {own}.key are no pair", f"copy the {own}.pub that belongs to it"
+            )
+            return
+        for name in config.keys.servers.values():
             folder.public(name)
     except KeyFileError as error:
         yield problem(str(error), mend)
     else:
         for each in wrong:
-            yield warning(each, "mend or remove it: it lets nobody in")
+            yield warning(each, "mend it, or move it away if it is no key's")
         names = sorted(each.name for each in known.values() if not each.revoked)
         yield ok(f"keys of {', '.join(names)} for {', '.join(links)}")
