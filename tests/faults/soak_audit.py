@@ -19,10 +19,11 @@ from visualpath_protocol.sockets import OBSERVATIONS
 
 COOLDOWN_S = 1.5
 GONE_S = 10.0
-LEAK_MIB_PER_H = 4.0
-"""A slope of memory is a leak if it is steeper by three of its standard errors; a shorter soak knows less."""
-JUDGED_S = 600.0
-"""So long the settled lives of a daemon must be in all for that."""
+FULL_S = 180.0
+"""By then what a daemon keeps of the past is as much as it ever will be: fusion knows of the last 4096 frames."""
+LEAK_MIB_PER_H, LEAK_MIB, JUDGED_S = 4.0, 2.0, 300.0
+"""Memory that is lost: a slope that is steeper by three of its standard errors, so much growth in what was watched, and
+so long a watch of lives past FULL_S. What a single fault has a process take once is less, a shorter soak too short."""
 FDS_GAINED = 2
 LOGS_BYTES = 110 << 20
 """supervisord's: one file of 10 MiB and ten older ones for each daemon."""
@@ -30,16 +31,25 @@ LOGS_BYTES = 110 << 20
 
 @dataclass(frozen=True)
 class Daemon:
-    """What the processes of one daemon took: resident bytes at the first and last settled readings, by the hour."""
+    """What the processes of one daemon took.
+
+    Attributes:
+        readings, settled_s, slope: of their lives after the first minute; of resident bytes.
+        late_s, late_slope: of their lives after FULL_S.
+        rss_bytes, fds: at the first and the last of these readings.
+        fds_gained: by the process that has gained most.
+    """
 
     name: str
     processes: int
-    readings: int
-    settled_s: float
-    rss_bytes: tuple[int, int]
-    slope: Slope | None
-    fds: tuple[int, int]
-    fds_gained: int
+    readings: int = 0
+    settled_s: float = 0.0
+    slope: Slope | None = None
+    late_s: float = 0.0
+    late_slope: Slope | None = None
+    rss_bytes: tuple[int, int] = (0, 0)
+    fds: tuple[int, int] = (0, 0)
+    fds_gained: int = 0
 
 
 @dataclass
@@ -133,27 +143,37 @@ def _look_for_remains(found: Findings, chain: Chain, watch: Watch) -> None:
 
 def growth(name: str, lives: Sequence[Sequence[Reading]]) -> Daemon:
     """What one daemon's processes took, each without its first minute; with all of it where none lived so long."""
-    kept = settled(lives)
-    slope = slope_within([[(reading.age_s, reading.rss_bytes) for reading in life] for life in kept])
+    kept, late = settled(lives), settled(lives, FULL_S)
     shown = list(joined.from_iterable(kept or lives))
     return Daemon(
         name,
         processes=len(lives),
         readings=sum(map(len, kept)),
-        settled_s=sum(life[-1].age_s - life[0].age_s for life in kept),
+        settled_s=_seconds(kept),
+        slope=_slope(kept),
+        late_s=_seconds(late),
+        late_slope=_slope(late),
         rss_bytes=(shown[0].rss_bytes, shown[-1].rss_bytes),
-        slope=slope,
         fds=(shown[0].fds, shown[-1].fds),
         fds_gained=max(map(descriptors_gained, kept), default=0),
     )
 
 
+def _seconds(lives: Sequence[Sequence[Reading]]) -> float:
+    return sum(life[-1].age_s - life[0].age_s for life in lives)
+
+
+def _slope(lives: Sequence[Sequence[Reading]]) -> Slope | None:
+    return slope_within([[(reading.age_s, reading.rss_bytes) for reading in life] for life in lives])
+
+
 def grown(daemon: Daemon) -> list[str]:
     """What of it is a leak."""
     wrong = []
-    if daemon.slope is not None and daemon.settled_s >= JUDGED_S:
-        least = mib_per_h(daemon.slope.rise - 3 * daemon.slope.error)
-        if least > LEAK_MIB_PER_H:
+    slope = daemon.late_slope
+    if slope is not None and daemon.late_s >= JUDGED_S:
+        least = mib_per_h(slope.rise - 3 * slope.error)
+        if least > LEAK_MIB_PER_H and mib_per_h(slope.rise) * daemon.late_s / 3600 > LEAK_MIB:
             wrong.append(f"{daemon.name} grows by at least {least:.1f} MiB/h")
     if daemon.fds_gained > FDS_GAINED:
         wrong.append(f"a process of {daemon.name} has {daemon.fds_gained} file descriptors more at its end")

@@ -32,9 +32,9 @@ class Slope:
     error: float
 
 
-def settled(lives: Sequence[Sequence[Reading]]) -> list[list[Reading]]:
-    """Without the first minute of each life, and without lives that are no longer than that and two readings."""
-    kept = [[reading for reading in life if reading.age_s >= SETTLE_S] for life in lives]
+def settled(lives: Sequence[Sequence[Reading]], from_s: float = SETTLE_S) -> list[list[Reading]]:
+    """Without the beginning of each life, and without lives that are no longer than that and two readings."""
+    kept = [[reading for reading in life if reading.age_s >= from_s] for life in lives]
     return [life for life in kept if len(life) > 2]
 
 

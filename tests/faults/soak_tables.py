@@ -46,23 +46,15 @@ def _faults(strikes: Sequence[Strike]) -> Table:
 
 
 def _daemons(daemons: Sequence[Daemon]) -> Table:
-    columns = (
-        "daemon",
-        "processes",
-        "readings",
-        "MiB first, last",
-        "MiB/h within a process",
-        "fds first, last",
-        "gain",
-    )
+    columns = ("daemon", "processes", "MiB first, last", "MiB/h after 1 min", "after 3 min", "fds first, last", "gain")
     table = Table(*columns, box=None, pad_edge=False)
     for each in sorted(daemons, key=lambda daemon: daemon.name):
         table.add_row(
             each.name,
             str(each.processes),
-            f"{each.readings} in {each.settled_s:.0f} s",
             "{:.1f}, {:.1f}".format(*(rss / MIB for rss in each.rss_bytes)),
-            _slope(each.slope),
+            f"{_slope(each.slope)} ({each.readings} readings in {each.settled_s:.0f} s)",
+            f"{_slope(each.late_slope)} ({each.late_s:.0f} s)",
             f"{each.fds[0]}, {each.fds[1]}",
             f"{each.fds_gained:+d}",
         )

@@ -74,8 +74,13 @@ def test_descriptors_that_stay_open_are_a_gain():
 
 
 def test_a_daemon_that_grows_steadily_is_a_leak():
-    daemon = growth("clip", [life(800, rise=10 * MIB / 3600)])
+    daemon = growth("clip", [life(1200, rise=10 * MIB / 3600)])
     assert grown(daemon) == ["clip grows by at least 10.0 MiB/h"]
+
+
+def test_a_daemon_that_fills_up_in_its_first_minutes_is_no_leak():
+    filling = [Reading(age_s, 40 * MIB + min(age_s, 170) * 20_000, 20) for age_s in range(0, 900, 2)]
+    assert grown(growth("fusion", [filling, filling])) == []
 
 
 def test_a_daemon_that_stays_as_it_is_has_no_leak():
@@ -83,7 +88,7 @@ def test_a_daemon_that_stays_as_it_is_has_no_leak():
 
 
 def test_a_daemon_that_gains_descriptors_is_unexplained():
-    daemon = Daemon("clip", 1, 9, 90.0, (1, 1), None, (20, 30), 10)
+    daemon = Daemon("clip", processes=1, fds=(20, 30), fds_gained=10)
     assert grown(daemon) == ["a process of clip has 10 file descriptors more at its end"]
 
 
