@@ -241,7 +241,7 @@ def test_vpctl_tail_shows_a_line_for_each_record(traced, vpctl):
 
 
 def test_vpctl_tail_shows_the_kinds_asked_for_as_they_are_written(traced, vpctl):
-    result = vpctl("--json", "trace", "tail", "--type", "frame_drop")
+    result = vpctl("--json", "trace", "tail", "--type", "frame_drop", "--daemon", "extractor-face")
     assert [json.loads(line) for line in result.stdout.splitlines()] == [traced[1]]
 
 
@@ -257,8 +257,8 @@ def test_without_a_trace_vpctl_says_how_to_begin_one(vpctl, command):
     assert "`vpctl trace level normal` begins" in result.stderr
 
 
-def test_vpctl_summary_has_times_and_drops(traced, vpctl):
-    result = vpctl("--json", "trace", "summary")
+def test_vpctl_summary_has_times_and_drops(traced, vpctl, short_dir):
+    result = vpctl("--json", "trace", "summary", str(short_dir / "traces" / "extractor-face.jsonl"))
     facts = json.loads(result.stdout)
     assert (facts["timings"]["face"]["count"], facts["drops"]["face"]) == (2, {"gap": 3})
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import clock_faults
 from audit import unsettled
-from chain import EXEC, STREAM, VENVS, Chain, FaultError
+from chain import EXEC, STREAM, VENVS, Chain, FaultError, Status
 from rich.console import Console
 from scenario import RECOVERY_S, START_S, install_wayward
 from soak_audit import COOLDOWN_S, Findings, look_through
@@ -61,6 +61,7 @@ class Soak:
     seed: int
     strikes: list[Strike] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
+    statuses: dict[str, Status | None] = field(default_factory=dict)
 
     def play(self, chosen: Sequence[Kind], seconds: float) -> None:
         """One fault after another, with pauses, until the time is over."""
@@ -85,6 +86,7 @@ class Soak:
         self._mark()
         self.ground.mood("a")
         chain.wait(lambda: not unsettled(chain.config), "no trigger is on its way", RECOVERY_S)
+        self.statuses = chain.statuses()
 
     def _strike(self, number: int, kind: Kind, since_s: float) -> None:
         ground, began_ns = self.ground, mono_ns()
@@ -135,17 +137,15 @@ def run(minutes: float, seed: int, console: Console, *, keep: bool) -> tuple[lis
         except FaultError as error:
             wrong.append(str(error))
             wrong += [f"{role.daemon}: ...{chain.log(role.daemon)[-600:]}" for role in chain.roles]
-        try:
-            soak.settle()
-        except FaultError as error:
-            wrong.append(str(error))
-        statuses = chain.statuses()
-        watch.stop()
-        chain.down()
+        for step in (soak.settle, watch.stop, chain.down):
+            try:
+                step()
+            except FaultError as error:
+                wrong.append(str(error))
         if keep:  # what is on the small disks goes with this process
             shutil.copytree(chain.config.state_dir, chain.folder / "state-kept")
             console.print(f"all of it lies in {chain.folder}")
-        return soak.strikes, look_through(chain, watch, soak.strikes, soak.marks, statuses, wrong)
+        return soak.strikes, look_through(chain, watch, soak.strikes, soak.marks, soak.statuses, wrong)
 
 
 def _disks(folder: Path, minutes: float, chosen: Sequence[Kind], mend: ExitStack) -> dict[str, SmallDisk]:

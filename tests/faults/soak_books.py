@@ -122,7 +122,7 @@ def compare_lost(run: Run, counted: Sequence[Counted]) -> tuple[int, list[str]]:
             if source in run.lost and not least <= lost <= most:
                 seen = f"{least}" if least == most else f"{least} to {most}"
                 wrong.append(f"fusion counts {lost} messages of {source} as lost, its record shows {seen}")
-    return len(asked), wrong
+    return len(asked), list(dict.fromkeys(wrong))
 
 
 def compare_silence(runs: Sequence[Run], marks: Sequence[Mark], sources: tuple[str, ...]) -> tuple[int, int, list[str]]:

@@ -74,8 +74,8 @@ def _sums(found: Findings, console: Console) -> None:
     for line in found.failures:
         console.print(f"  {line}")
     console.print(
-        f"{found.runs} runs of fusion: {found.lost} messages lost, as counted whenever it was asked "
-        f"({found.comparisons} times)"
+        f"{found.runs} runs of fusion: {found.lost} messages lost by the records, compared with its counters "
+        f"{found.comparisons} times"
     )
     seen, counted = found.silence
     console.print(f"frames that nothing was said of: {seen} in the records = {counted} counted")

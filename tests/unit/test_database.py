@@ -1,6 +1,7 @@
 """A database that is opened again after a failure, and replaced when it is damaged."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 from collections import Counter
@@ -224,3 +225,51 @@ def test_a_damaged_file_that_cannot_be_replaced_is_read_again_only_after_a_while
     assert len(attempts) == 1
     monkeypatch.setattr(database_module, "mono_ns", lambda: 2**62)
     assert things(database) == [("a", 1)]
+
+
+# What SQLite does not notice, for it finds all in its cache ---------------------------------------------
+
+
+def test_a_file_that_was_deleted_is_made_anew_at_the_next_look(path, database, counters):
+    put(database, ("a", 1))
+    path.unlink()
+    database.look()
+    put(database, ("b", 2))
+    assert (things(Database(path, SCHEMA)), counters) == ([("b", 2)], {"damaged.store": 1})
+
+
+def test_a_folder_that_was_deleted_is_made_anew_at_the_next_look(path, database):
+    put(database, ("a", 1))
+    shutil.rmtree(path.parent)
+    database.look()
+    put(database, ("b", 2))
+    assert things(Database(path, SCHEMA)) == [("b", 2)]
+
+
+def test_garbage_in_file_and_log_is_noticed_at_the_next_look(path, database, counters):
+    put(database, ("a", 1))
+    for each in path.parent.iterdir():
+        with each.open("r+b") as file:
+            file.write(b"\xa5" * each.stat().st_size)
+    database.look()
+    assert counters == {"damaged.store": 1}
+    put(database, ("b", 2))
+    assert ("b", 2) in things(Database(path, SCHEMA))
+
+
+def test_what_is_committed_after_another_file_took_its_place_is_in_that_place(path, database):
+    put(database, ("a", 1))
+    other = path.with_name("other.db")
+    with closing(Database(other, SCHEMA)) as beside:
+        put(beside, ("b", 2))
+    other.replace(path)
+    database.look()
+    put(database, ("c", 3))
+    assert ("c", 3) in things(Database(path, SCHEMA))
+
+
+def test_a_file_that_is_well_is_left_alone(path, database, counters):
+    put(database, ("a", 1))
+    inode = path.stat().st_ino
+    database.look()
+    assert (things(database), path.stat().st_ino, counters) == ([("a", 1)], inode, {})

@@ -62,6 +62,10 @@ class Adoption:
 
     def look(self) -> None:
         """Begin to fill the ledger, should that have been replaced since the last look, or go on with it."""
+        try:
+            self._ledger.look()
+        except LedgerError as error:
+            self._outcomes.unreadable(error)
         if self._seen != self._ledger.replaced:
             self._seen = self._ledger.replaced
             for order in self._making():

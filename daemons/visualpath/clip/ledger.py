@@ -99,6 +99,10 @@ class Ledger:
         """How often the file was damaged, and what could be read of it saved over into a fresh one."""
         return self._database.replaced
 
+    def look(self) -> None:
+        """See `Database.look`."""
+        self._database.look()
+
     def now_ns(self) -> int:
         """How long the clip daemon has run since the ledger was made, over all its restarts."""
         return mono_ns() - self._began_ns

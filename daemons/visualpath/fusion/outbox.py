@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,6 +173,8 @@ class Outbox(threading.Thread):
 
     def _store_again(self) -> None:
         """Try what the disk has refused; and all that waits, where a damaged file has been replaced."""
+        with suppress(sqlite3.Error):  # a file that cannot be replaced yet is met again by what is stored
+            self._database.look()
         if self._undeleted and self._remove(list(self._undeleted)) is not None:
             return
         if self._replaced != self._database.replaced:

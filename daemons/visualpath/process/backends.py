@@ -25,7 +25,7 @@ REASON_MAX = 300
 """Characters of a reason, which stands in one line."""
 MARK_MAX = 120
 """Characters of a reason in the metadata of each observation."""
-END_PATIENCE_S = 3.0
+END_PATIENCE_S = 1.5
 """How long `close` waits for a load in the background; below the daemons' patience with a stop."""
 
 CAUSES: dict[type[Exception], Cause] = {ModelMissingError: "missing", DeviceUnavailable: "device"}

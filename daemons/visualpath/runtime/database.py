@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,8 @@ BUSY_S = 1.0
 """For a lock that somebody else holds, who has no business here: the loop stands still for so long."""
 REPLACE_AGAIN_NS = 5 * NS_PER_S
 """After a damaged file could not be replaced: all of it is read for that, and the loop stands still."""
+MAGIC = b"SQLite format 3\0"
+"""How each file begins."""
 BESIDE = ("-wal", "-shm")
 """What SQLite keeps beside a database; it would take that of an older file for the newer one's."""
 
@@ -63,6 +66,7 @@ class Database:
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._connection: sqlite3.Connection | None = None
         self._damage = ""
+        self._inode = 0
         self._replace_at_ns = 0
 
     def execute(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[Row]:
@@ -97,6 +101,26 @@ class Database:
         except sqlite3.Error as failure:
             self._note(failure)
             raise
+
+    def look(self) -> None:
+        """Notice a file that is gone or garbage, which SQLite itself does not while it finds all it needs in its cache.
+
+        A crash would lose what was committed since. Call it now and then.
+        """
+        if self._connection is None or self._connection.in_transaction:
+            return
+        try:
+            with self._path.open("rb") as file:
+                inode, head = os.fstat(file.fileno()).st_ino, file.read(len(MAGIC))
+        except FileNotFoundError:
+            inode, head = 0, b""
+        except OSError:  # the next statement meets it, too
+            return
+        if inode == self._inode and head == MAGIC:
+            return
+        self._damage = "it is gone" if not inode else "it is not what it was"
+        self.close()
+        self.execute("SELECT 1")
 
     def close(self) -> None:
         """Give the file back."""
@@ -137,9 +161,13 @@ class Database:
             connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             self._migrate(connection)
             connection.executescript(self._schema)
+            self._inode = self._path.stat().st_ino
         except sqlite3.Error:
             connection.close()
             raise
+        except OSError as error:
+            connection.close()
+            raise sqlite3.OperationalError(str(error)) from error
         return connection
 
     def _replace(self) -> sqlite3.Connection:
@@ -148,6 +176,7 @@ class Database:
             raise sqlite3.OperationalError(f"{self._path} is damaged ({self._damage}), and cannot be replaced yet")
         self._replace_at_ns = mono_ns() + REPLACE_AGAIN_NS
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             _remove(self._fresh)
             with closing(_bare(self._fresh)) as connection:
                 connection.execute("PRAGMA journal_mode=OFF")  # all is in this one file when it is committed
