@@ -58,6 +58,9 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], metavar="NAME")
     parser.add_argument("--keep", action="store_true", help="leave the folders for a look at the logs")
     args = parser.parse_args()
+    for name in args.only:
+        if not any(each.name.startswith(name) for each in SCENARIOS):
+            parser.error(f"there is no {name!r}; there are {', '.join(each.name for each in SCENARIOS)}")
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
     chosen = [each for each in SCENARIOS if not args.only or any(each.name.startswith(name) for name in args.only)]
     rows: list[tuple[Scenario, Outcome]] = []
