@@ -183,3 +183,9 @@ def free_ports():
         for holder in holders:
             holder.bind(("127.0.0.1", 0))
         return [holder.getsockname()[1] for holder in holders]
+
+
+@pytest.fixture(autouse=True)
+def no_installed_configuration(monkeypatch, tmp_path):
+    """This machine may have visualpath installed; the tests are about what they set up themselves."""
+    monkeypatch.setattr("visualpath.ctl.console.INSTALLED_CONFIG", tmp_path / "none" / "visualpath.yaml")
