@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -101,18 +102,25 @@ class KeyFolder:
             raise KeyFileError(f"{self.path}: no key can be made: {error.strerror}") from error
         return KeyPair(public, secret)
 
-    def revoke(self, name: str) -> None:
-        """Let nobody in any more by the key of this name, and delete its secret if it is here."""
+    def revoke(self, name: str) -> bool:
+        """Let nobody in any more by the key of this name, and delete its secret if it is here.
+
+        Returns:
+            False if there is none but those of this name that were revoked before.
+        """
         path, secret_path, revoked = (self._file(name, suffix) for suffix in ("pub", "key", "revoked"))
-        alone = os.path.exists(secret_path) and not os.path.exists(path)
-        public = self.pair(name).public if alone else self.public(name)
         try:
+            has_public, has_secret = os.path.exists(path), os.path.exists(secret_path)
+            if not has_public and not has_secret and revoked.exists() and _revoked(revoked)[0]:
+                return False
+            public = self.pair(name).public if has_secret and not has_public else self.public(name)
             before = revoked.read_bytes() if revoked.exists() else b""
             write_file(revoked, b"\n".join((*before.splitlines(), public)), PUBLIC_MODE, replace=True)
             path.unlink(missing_ok=True)
             secret_path.unlink(missing_ok=True)
         except OSError as error:
             raise KeyFileError(f"{revoked}: {name} cannot be revoked: {error.strerror}") from error
+        return True
 
     def public(self, name: str) -> bytes:
         """The public key of this name."""
@@ -215,7 +223,14 @@ class Keyring:
         A daemon that has a pair of its own name uses that: so it need not be able to read the machine's.
         """
         own = client if self.folder.has_secret(client) else self.own
-        return ClientKeys(self.folder.pair(own), self.folder.public(self.servers.get(server, self.own)))
+        return ClientKeys(self.folder.pair(own), self._public(self.servers.get(server, self.own)))
+
+    def _public(self, name: str) -> bytes:
+        """This machine's own public key comes from its secret, so that nobody can change it by its public file."""
+        if name == self.own:
+            with suppress(KeyFileError):  # a daemon with a pair of its own need not be able to read the machine's
+                return self.folder.pair(name).public
+        return self.folder.public(name)
 
 
 def _admitted(path: Path) -> dict[bytes, Known]:

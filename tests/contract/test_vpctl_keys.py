@@ -83,6 +83,13 @@ def test_revoke_lets_the_name_in_no_more(vpctl, folder):
     assert folder.known()[0][public].revoked
 
 
+def test_a_name_that_is_revoked_already_is_told_so(vpctl, folder):
+    folder.new("guest")
+    vpctl("keys", "revoke", "guest")
+    result = vpctl("keys", "revoke", "guest")
+    assert (result.exit_code, result.stdout) == (0, "guest is revoked already\n")
+
+
 def test_an_unknown_name_cannot_be_revoked(vpctl, folder):
     result = vpctl("keys", "revoke", "guest")
     assert (result.exit_code, "guest.pub is missing" in result.stderr) == (1, True)

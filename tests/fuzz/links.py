@@ -68,7 +68,7 @@ class LinkTarget:
                 try:
                     socket.send_multipart([*prefix, *parts], zmq.NOBLOCK)
                     sent += 1
-                except zmq.Again:
+                except zmq.ZMQError:  # it has no room, or is gone
                     continue
         return sent
 

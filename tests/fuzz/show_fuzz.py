@@ -1,4 +1,6 @@
-"""`make fuzz SECONDS=n`: all targets in turn, then a table of executions and of what was found; 1 if anything was.
+"""`make fuzz SECONDS=n`: all targets in turn, then a table of executions and of what was found.
+
+The exit code is 1 if anything was found, or a target was not executed once.
 
 show_fuzz.py [--seconds N] [--seed N] [--only PART-OF-NAME]... [--found DIR]
 """
@@ -30,6 +32,8 @@ def main() -> int:
     args = parser.parse_args()
     local = [target for target in targets.TARGETS if _wanted(target.name, args.only)]
     linked = [target for target in links.TARGETS if _wanted(target.name, args.only)]
+    if not local and not linked:
+        parser.error(f"no target's name contains {' or '.join(args.only)}")
     share_s = args.seconds / max(1, len(local) + len(linked))
     reports = [in_process.fuzz(target, share_s, args.seed, args.found) for target in local]
     worlds: dict[str, World] = {}
@@ -59,10 +63,13 @@ def _show(reports: list[Report], seed: int) -> int:
     for report in reports:
         for place, what in report.defects.items():
             console.print(f"\n{report.name}: {place}\n{what}")
+    idle = [report.name for report in reports if not report.executions]
+    for name in idle:
+        console.print(f"\n{name}: not executed once")
     total = sum(report.executions for report in reports)
     defects = sum(len(report.defects) for report in reports)
     console.print(f"\n{total:,} executions with seed {seed}: {defects} found")
-    return 1 if defects else 0
+    return 1 if defects or idle else 0
 
 
 if __name__ == "__main__":

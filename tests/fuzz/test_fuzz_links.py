@@ -34,6 +34,7 @@ def test_a_daemon_that_is_told_nonsense_goes_on_and_does_not_grow(world_of, targ
     world = world_of(target.daemon)
     before = world.vitals()
     sent = target.send(world, list(islice(target.inputs(Random(1)), MESSAGES)))
+    assert sent
     check_growth(before, world.vitals(), sent)
 
 

@@ -16,8 +16,8 @@ import zmq
 
 from visualpath.core.errors import Unreachable
 from visualpath.runtime.control import ControlClient
-from visualpath_protocol.endpoints import FUSION, Endpoints
-from visualpath_protocol.sockets import LINKS, ROOM_BYTES
+from visualpath_protocol.endpoints import CLIP, FUSION, Endpoints
+from visualpath_protocol.sockets import LINKS, ROOM_BYTES, TRIGGERS
 
 CONFIG = """\
 run_dir: run
@@ -95,6 +95,7 @@ class World:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._asked.clear()
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])}
         role, *name = DAEMONS[self.daemon]
         command = [sys.executable, "-m", f"visualpath.{role}", *name, "--config", str(self.folder / "visualpath.yaml")]
@@ -111,10 +112,28 @@ class World:
         return self._socket(other, link, kind.bind_type)
 
     def addressee(self, router: zmq.Socket[bytes]) -> list[bytes]:
-        """By what identity a ROUTER of ours knows the daemon; none while it has asked for nothing yet."""
-        if router not in self._asked and router.poll(ASKS_MS):
+        """By what identity a ROUTER of ours knows the daemon; none while it has asked for nothing yet.
+
+        Fusion has nothing to ask where no trigger was decided, but it has told its name to whom it is connected to.
+        """
+        if router not in self._asked and router is self._sockets.get((CLIP, TRIGGERS.name, zmq.ROUTER)):
+            if self._is_connected(router, FUSION.encode()):
+                self._asked[router] = FUSION.encode()
+        elif router not in self._asked and router.poll(ASKS_MS):
             self._asked[router] = router.recv_multipart()[0]
         return [self._asked[router]] if router in self._asked else []
+
+    def _is_connected(self, router: zmq.Socket[bytes], identity: bytes) -> bool:
+        """Whether one of this identity comes in time: it is told an empty message."""
+        deadline = time.monotonic() + ASKS_MS / 1000
+        while time.monotonic() < deadline:
+            try:
+                router.send_multipart([identity, b""], zmq.NOBLOCK)
+            except zmq.ZMQError:  # nobody of this identity yet
+                router.poll(10)
+            else:
+                return True
+        return False
 
     def _socket(self, daemon: str, link: str, kind: int) -> zmq.Socket[bytes]:
         found = self._sockets.get((daemon, link, kind))
@@ -122,6 +141,8 @@ class World:
             return found
         socket = self._sockets[daemon, link, kind] = self._context.socket(kind)
         socket.linger, socket.maxmsgsize = 0, 2 * ROOM_BYTES
+        if kind == zmq.ROUTER:
+            socket.router_mandatory = True  # else what is for nobody is taken, and counts as an execution
         address = self._endpoints.address(daemon, link)
         if daemon == self.daemon:
             socket.connect(address)

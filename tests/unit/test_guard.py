@@ -20,7 +20,7 @@ from visualpath.runtime.guard import SOMEBODY, Guard, _peer
 from visualpath.runtime.poll import PollLoop
 from visualpath.runtime.refusals import Refusals
 from visualpath_protocol.clock import NS_PER_S, mono_ns
-from visualpath_protocol.keys import ClientKeys, KeyFolder
+from visualpath_protocol.keys import ClientKeys, KeyFolder, Keyring
 from visualpath_protocol.sockets import OBSERVATIONS, connect
 
 PATIENCE_S = 30.0
@@ -71,13 +71,14 @@ def test_a_descriptor_that_is_a_local_socket_is_nobodys():
 class Guarded:
     """A link with CURVE on a port that is another after each bind, its guard, and their loop."""
 
-    def __init__(self, keys):
+    def __init__(self, keys, spoil=lambda: None):
         self.keys = keys
         pair, *_ = [keys.new(name) for name in ("hub", *GUESTS)]
+        spoil()
         self.context = zmq.Context()
         self.loop = PollLoop()
         self.counters = Counter()
-        self.guard = Guard(self.context, self.loop, Refusals(self.counters), keys)
+        self.guard = Guard(self.context, self.loop, Refusals(self.counters), Keyring(keys, "hub", {}))
         self.server = self.context.socket(zmq.PULL)
         self.server.curve_server = True
         self.server.curve_publickey, self.server.curve_secretkey = pair.public, pair.secret
@@ -101,10 +102,14 @@ class Guarded:
         late.cancel()
         assert condition()
 
+    def client(self, keys):
+        """Connect somebody."""
+        return connect(self.context, OBSERVATIONS, self.bound, keys=keys)
+
     def let_in(self, name):
         """Let one who is known say its name."""
         keys = ClientKeys(self.keys.pair(name), self.keys.public("hub"))
-        with contextlib.closing(connect(self.context, OBSERVATIONS, self.bound, keys=keys)) as client:
+        with contextlib.closing(self.client(keys)) as client:
             self.run_until(lambda: client.poll(0, zmq.POLLOUT))
             client.send(name.encode())
             self.run_until(lambda: self.counters[name.encode()])
@@ -129,6 +134,31 @@ def test_a_link_that_is_bound_elsewhere_after_a_revocation_can_be_cut_again(guar
         before = guarded.bound
         guarded.keys.revoke(name)
         guarded.run_until(lambda before=before: guarded.bound not in ("", before))
+
+
+def test_a_machine_knows_itself_though_everybody_may_write_its_public_file(tmp_path):
+    folder = KeyFolder(tmp_path / "keys")
+    guarded = Guarded(folder, spoil=lambda: (folder.path / "hub.pub").chmod(0o666))
+    keys = Keyring(folder, "hub", {}).asking("extractor-face", "fusion")
+    with contextlib.closing(guarded), contextlib.closing(guarded.client(keys)) as client:
+        guarded.run_until(lambda: client.poll(0, zmq.POLLOUT))
+        assert guarded.counters["failed.keys"] == 1
+
+
+def test_a_machines_own_key_that_is_revoked_lets_nobody_in(tmp_path):
+    folder = KeyFolder(tmp_path / "keys")
+    guarded = Guarded(folder, spoil=lambda: (folder.path / "hub.pub").rename(folder.path / "hub.revoked"))
+    keys = Keyring(folder, "hub", {}).asking("extractor-face", "fusion")
+    with contextlib.closing(guarded), contextlib.closing(guarded.client(keys)):
+        guarded.run_until(lambda: guarded.counters["refused.obs.revoked"])
+
+
+def test_no_other_secret_in_the_folder_makes_its_name_known(tmp_path):
+    folder = KeyFolder(tmp_path / "keys")
+    guarded = Guarded(folder, spoil=lambda: (folder.path / "guest.pub").chmod(0o666))
+    keys = ClientKeys(folder.pair("guest"), folder.public("hub"))
+    with contextlib.closing(guarded), contextlib.closing(guarded.client(keys)):
+        guarded.run_until(lambda: guarded.counters["refused.obs.stranger"])
 
 
 def bind_again(guarded):

@@ -287,7 +287,7 @@ def test_the_worst_finding_is_told_first():
 def test_counters_of_several_hooks_are_told_together():
     watch = {"uptime_ns": S, "hooks": {}, "lately": {"hooks.failed.a": 2, "hooks.failed.b": 1}}
     health = judge({"watch": Seen(watch)}, NOW_NS)["watch"]
-    assert (health.state, health.reason) == ("degraded", "events that a hook did not take: 3")
+    assert (health.state, health.reason) == ("degraded", "events that a hook did not take: 3 (a, b; the log says why)")
 
 
 def test_the_whole_is_as_well_as_the_worst():

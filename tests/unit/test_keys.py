@@ -141,6 +141,19 @@ def test_a_revoked_key_stays_so_under_another_name(folder):
     assert folder.known()[0][public].revoked
 
 
+def test_a_name_that_is_revoked_already_is_left_so(folder):
+    folder.new("guest")
+    assert [folder.revoke("guest"), folder.revoke("guest")] == [True, False]
+    assert [each.revoked for each in folder.known()[0].values()] == [True]
+
+
+def test_a_file_of_the_revoked_without_a_key_makes_no_name_known(folder):
+    folder.new("hub")
+    (folder.path / "guest.revoked").write_text("\n")
+    with pytest.raises(KeyFileError, match=r"guest\.pub is missing"):
+        folder.revoke("guest")
+
+
 def test_a_thousand_keys_of_one_name_stay_revoked(folder):
     latest = folder.new("guest").public
     old = [zmq.curve_keypair()[0] for _ in range(1000)]
@@ -314,6 +327,20 @@ def test_a_daemon_elsewhere_is_reached_by_the_key_of_its_machine(folder):
     keyring = Keyring(folder, "annex", {"fusion": "hub"})
     assert keyring.asking("extractor-face", "fusion").server == hub.public
     assert keyring.asking("extractor-face", "frame-cam1").server == annex.public
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.chmod(0o666), Path.unlink, lambda path: path.write_text("x")])
+def test_a_machine_reaches_itself_whatever_becomes_of_its_public_file(folder, spoil):
+    hub = folder.new("hub")
+    spoil(folder.path / "hub.pub")
+    assert Keyring(folder, "hub", {}).asking("extractor-face", "fusion").server == hub.public
+
+
+def test_a_daemon_that_cannot_read_the_machines_secret_takes_its_public_file(folder):
+    hub, own = folder.new("hub"), folder.new("extractor-face")
+    (folder.path / "hub.key").unlink()
+    keys = Keyring(folder, "hub", {}).asking("extractor-face", "fusion")
+    assert (keys.own, keys.server) == (own, hub.public)
 
 
 def test_no_secret_is_needed_where_nothing_is_tcp(folder, tmp_path):

@@ -435,6 +435,15 @@ def test_a_condition_of_another_grammar_is_refused_with_the_version(scene):
         other.fusion_config()
 
 
+@pytest.mark.parametrize("ns", [float("inf"), float("nan"), 1.5, -1, 2**63, True, "200ms", None, [1]])
+def test_a_duration_that_is_no_whole_number_of_ns_is_refused(scene, ns):
+    (head,), _ = read(scene)
+    rules = [{**head.fusion["rules"][0], "for": ns}]
+    other = msgspec.structs.replace(head, fusion={**head.fusion, "rules": rules})
+    with pytest.raises(RecordError, match=r"is no whole number of ns or bytes .*rules\[0\]\.for"):
+        other.fusion_config()
+
+
 @pytest.mark.parametrize("content", [b"garbage" * 10, pack(0, 0, encode(Tick()))])
 def test_what_is_no_record_is_refused(tmp_path, content):
     path = tmp_path / "x.vprec"

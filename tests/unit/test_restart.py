@@ -1,4 +1,4 @@
-"""`vpctl restart`: done when what it restarted is at work, refused when that does not stay up."""
+"""`vpctl restart`, `up` and `apply`: done when what they started is at work, refused when that does not stay up."""
 
 from datetime import datetime
 
@@ -9,16 +9,25 @@ from visualpath.ctl import console
 from visualpath.ctl.commands import up
 from visualpath.ctl.ends import recent_ends
 from visualpath.ctl.main import main
+from visualpath.ctl.supervision import Process
 
 LOADING, READY = {"extractor": {"state": "starting"}}, {"extractor": {"state": "ready"}}
 ENDED = "WARN exited: extractor-face (exit status 78; not expected)\n"
 
 
 class Supervisor:
-    """Restarts nothing; its log says what the test wants."""
+    """Starts nothing; its log says what the test wants."""
+
+    name = "supervisord"
 
     def __init__(self, config):
         self.folder = config.path.parent
+
+    def start(self):
+        return True
+
+    def processes(self):
+        return {}
 
     def restart(self, daemons):
         pass
@@ -30,11 +39,23 @@ class Supervisor:
         return [f"ERROR {daemon}: no such model"]
 
 
+class SystemdOfAStranger(Supervisor):
+    """Its journal may not be read: only the state of what has ended is known, and that it has."""
+
+    name = "systemd"
+
+    def processes(self):
+        return {"extractor-face": Process("failing")} if super().ends() else {}
+
+    def ends(self, since=None):
+        return {}
+
+
 @pytest.fixture
 def restarted(write_config, monkeypatch):
-    """Restart extractor-face, which answers so, again and again; SystemExit: it has ended."""
+    """Restart extractor-face (or another command), which answers so, again and again; SystemExit: it has ended."""
 
-    def run(*answers, before=""):
+    def run(*answers, before="", command=("restart", "extractor-face"), supervisor=Supervisor):
         path = write_config("""
             streams: {cam1: {source: cam1.mp4}}
             extractors: {face: {}}
@@ -51,10 +72,10 @@ def restarted(write_config, monkeypatch):
                 return dict.fromkeys(daemons)
             return dict.fromkeys(daemons, answer)
 
-        monkeypatch.setattr(console, "supervisor_of", Supervisor)
+        monkeypatch.setattr(console, "supervisor_of", supervisor)
         monkeypatch.setattr(up, "collect", collect)
         monkeypatch.setattr(up, "POLL_S", 0.0)
-        return CliRunner().invoke(main, ["--config", str(path), "restart", "extractor-face"])
+        return CliRunner().invoke(main, ["--config", str(path), *command])
 
     return run
 
@@ -66,6 +87,20 @@ def test_a_daemon_that_comes_back_is_restarted(restarted):
 
 def test_an_extractor_that_answers_and_then_cannot_load_its_plug_in_is_refused(restarted):
     assert restarted(LOADING, LOADING, SystemExit, LOADING).exit_code == 1
+
+
+@pytest.mark.parametrize("command", ["up", "apply"])
+@pytest.mark.parametrize("supervisor", [Supervisor, SystemdOfAStranger])
+def test_what_is_started_answers_and_then_cannot_load_its_plug_in_is_refused(restarted, command, supervisor):
+    result = restarted(LOADING, LOADING, SystemExit, command=[command], supervisor=supervisor)
+    assert (result.exit_code, "extractor-face does not stay up" in result.output) == (1, True)
+
+
+@pytest.mark.parametrize("command", ["up", "apply"])
+def test_what_is_started_and_loads_for_long_is_no_failure(restarted, monkeypatch, command):
+    monkeypatch.setattr(up, "READY_TIMEOUT_S", 0.0)
+    result = restarted(LOADING, command=[command])
+    assert (result.exit_code, "still loads" in result.output) == (0, True)
 
 
 def test_the_last_lines_of_one_that_does_not_stay_up_are_shown(restarted):

@@ -1,5 +1,7 @@
 """Durations and sizes as people write them."""
 
+import math
+
 import pytest
 
 from visualpath.core.units import Duration, Size, decode_quantity
@@ -30,7 +32,9 @@ def test_a_size_is_read_in_bytes(text, size):
     assert Size.parse(text) == size
 
 
-@pytest.mark.parametrize("text", [5, 1.5, "5", "", "s", "-1s", "+1s", "1 fortnight", "1S", "1e3s", ".5s", "1s2", None])
+@pytest.mark.parametrize(
+    "text", [5, 1.5, "5", "", "s", "-1s", "+1s", "1 fortnight", "1S", "1e3s", ".5s", "1s2", None, math.inf, math.nan]
+)
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match="is no duration"):
         Duration.parse(text)

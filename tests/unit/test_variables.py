@@ -69,6 +69,10 @@ def test_a_name_that_nobody_knows_is_an_error(variables):
         variables("VP_A=1")["VP_B"]
 
 
+def test_a_name_that_nobody_knows_stands_for_itself_where_no_value_is_needed(tmp_path):
+    assert Variables(tmp_path / "visualpath.yaml", needed=False)["VP_NO_SUCH"] == "${VP_NO_SUCH}"
+
+
 @pytest.fixture
 def withheld(variables, monkeypatch, tmp_path):
     """secrets.env may not be read; root could."""

@@ -151,9 +151,10 @@ def _findings(name: str, seen: Mapping[str, Seen]) -> Findings:
 
 def _troubles(status: Answer) -> Findings:
     for counter, (state, what) in TROUBLES.items():
-        times = sum(n for name, n in status["lately"].items() if name == counter or name.startswith(f"{counter}."))
-        if times:
-            yield _Finding(state, f"{what}: {times}")
+        grown = {name: n for name, n in status["lately"].items() if name == counter or name.startswith(f"{counter}.")}
+        if sum(grown.values()):
+            of = ", ".join(name.removeprefix(f"{counter}.") for name, n in grown.items() if n and name != counter)
+            yield _Finding(state, f"{what}: {sum(grown.values())}{f' ({of}; the log says why)' if of else ''}")
 
 
 def _of_frame(status: Answer) -> Findings:

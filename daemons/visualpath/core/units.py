@@ -45,3 +45,12 @@ def decode_quantity(kind: type, value: object) -> object:
     if kind in (Duration, Size):
         return value if isinstance(value, kind) else kind.parse(value)
     raise NotImplementedError(f"no way to read a {kind}")
+
+
+def decode_number(kind: type, value: object) -> object:
+    """msgspec `dec_hook` for the types of this module where they stand as plain numbers: ns, or bytes."""
+    if kind not in (Duration, Size):
+        raise NotImplementedError(f"no way to read a {kind}")
+    if type(value) is not int or not 0 <= value < _TOO_LARGE:
+        raise ValueError(f"{str(value)[:32]!r} is no whole number of ns or bytes")
+    return kind(value)

@@ -20,8 +20,8 @@ from visualpath.ctl.supervisors import supervisor_of
 from visualpath.ctl.systemd import INSTALLED_CONFIG
 from visualpath.runtime.config import Config, load_config
 from visualpath.runtime.control import ControlClient
-from visualpath.runtime.redaction import Redaction
-from visualpath.runtime.roles import roles
+from visualpath.runtime.redaction import VARIABLE, Redaction
+from visualpath.runtime.roles import machine_of, roles
 from visualpath.runtime.variables import Variables
 
 EXIT_REFUSED = 1
@@ -55,11 +55,13 @@ class Vpctl:
     Args:
         config_path: visualpath.yaml.
         as_json: print JSON for programs in place of tables for people.
+        needs_values: whether the call can do nothing without the value of each `${NAME}` in the configuration.
     """
 
-    def __init__(self, config_path: Path, as_json: bool) -> None:
+    def __init__(self, config_path: Path, as_json: bool, needs_values: bool = True) -> None:
         self.config_path = config_path
         self.as_json = as_json
+        self.needs_values = needs_values
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="look_alike")
         self.console = Console(
@@ -69,15 +71,21 @@ class Vpctl:
     @cached_property
     def variables(self) -> Variables:
         """What `${NAME}` stands for in the configuration."""
-        return Variables(self.config_path)
+        return Variables(self.config_path, self.needs_values)
 
     @cached_property
     def config(self) -> Config:
         """The configuration; ends the call with exit code 78 if it cannot be used."""
         try:
-            return load_config(self.config_path, self.variables)
+            config = load_config(self.config_path, self.variables)
         except ConfigError as error:
             self.fail(str(error), EXIT_CONFIG)
+        for key in ("run_dir", "state_dir"):  # in another folder nothing would seem to run
+            if unknown := VARIABLE.search(str(getattr(config, key))):
+                self.fail(
+                    f"{config.path}: {key}: {unknown[1]} is not known here: set it in the environment", EXIT_CONFIG
+                )
+        return config
 
     @cached_property
     def supervisor(self) -> Supervisor:
@@ -91,6 +99,15 @@ class Vpctl:
             if daemon not in known:
                 self.fail(f"no daemon {daemon!r}; there are {', '.join(known)}", EXIT_REFUSED)
         return list(wanted) or known
+
+    def local_daemons(self, wanted: tuple[str, ...]) -> list[str]:
+        """As `daemons`, of those that this machine runs; ends the call if one is named that another runs."""
+        chosen = self.daemons(wanted)
+        away = {daemon: machine for daemon in chosen if (machine := machine_of(self.config, daemon))}
+        if wanted and away:
+            told = ", ".join(f"{daemon} runs on {machine}" for daemon, machine in away.items())
+            self.fail(f"{told} (security.servers): do it there", EXIT_REFUSED)
+        return [daemon for daemon in chosen if daemon not in away]
 
     def ask(self, daemon: str, command: str, args: dict[str, Any] | None = None) -> Any:
         """One daemon's answer; ends the call if there is none."""

@@ -39,6 +39,12 @@ from visualpath.ctl.console import EXIT_CONFIG, EXIT_REFUSED, Vpctl, default_con
 from visualpath.ctl.supervision import SupervisorFailed
 from visualpath_protocol.errors import EndpointError
 
+NEED_VALUES = {"up", "apply", "restart", "validate", "doctor", "process", "models", "plugins", "keys"}
+"""Commands that start something by the configuration, judge it, or write where it says.
+
+For the others a `${NAME}` that is not set stands for itself: whoever may stop the daemons need not know the passwords.
+"""
+
 
 class _Commands(click.Group):
     """What may end any command: an address that cannot be used, mostly for want of a key; a supervisor that refuses."""
@@ -69,7 +75,7 @@ def main(context: click.Context, config_path: Path, as_json: bool) -> None:
     Exit codes: 0 done, 1 refused or a problem found, 2 wrong usage, 3 some daemons are down, 4 all are down,
     5 degraded, 6 unhealthy, 78 bad configuration.
     """
-    context.obj = Vpctl(config_path, as_json)
+    context.obj = Vpctl(config_path, as_json, needs_values=context.invoked_subcommand in NEED_VALUES)
 
 
 MODULES = (

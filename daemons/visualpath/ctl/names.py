@@ -29,6 +29,6 @@ def _config(context: click.Context) -> Config | None:
     """The configuration, or None: a shell that completes is no place for error messages."""
     try:
         path = Path(context.find_root().params.get("config_path") or default_config())
-        return load_config(path, Variables(path))
+        return load_config(path, Variables(path, needed=False))
     except ConfigError:
         return None

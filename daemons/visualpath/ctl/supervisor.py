@@ -26,7 +26,7 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 from visualpath.ctl.ends import Ends, recent_ends
 from visualpath.ctl.supervision import Process, SupervisorFailed, readable
 from visualpath.runtime.config import Config
-from visualpath.runtime.roles import roles
+from visualpath.runtime.roles import local_roles
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 30.0
@@ -66,7 +66,7 @@ class LocalSupervisor:
             ConfigError: a venv is missing.
             SupervisorFailed: its folders cannot be written, or it does not come up.
         """
-        for role in roles(self._config):
+        for role in local_roles(self._config):
             role.command(self._config)
         path = self._prepare()
         if self._pid() is not None:
@@ -213,7 +213,7 @@ class LocalSupervisor:
         parser["rpcinterface:supervisor"] = {
             "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
         }
-        for role in roles(self._config):
+        for role in local_roles(self._config):
             command = [sys.executable, "-m", "visualpath.runtime.exec", role.role, *filter(None, [role.instance])]
             parser[f"program:{role.daemon}"] = {
                 "command": shlex.join([*command, "--config", str(self._config.path)]),

@@ -22,7 +22,7 @@ from visualpath.ctl.ends import LATELY, Ends
 from visualpath.ctl.supervision import Process, SupervisorFailed
 from visualpath.runtime.config import Config
 from visualpath.runtime.main import EXIT_CONFIG
-from visualpath.runtime.roles import ROLES, Role, roles
+from visualpath.runtime.roles import ROLES, Role, local_roles
 
 BOOTED = Path("/run/systemd/system")
 """There exactly while systemd runs the machine: sd_booted(3)."""
@@ -91,7 +91,7 @@ class Systemd:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._units = {role.daemon: unit_of(role) for role in roles(config)}
+        self._units = {role.daemon: unit_of(role) for role in local_roles(config)}
 
     def processes(self) -> dict[str, Process]:
         """Units that are enabled, or not simply down."""

@@ -56,7 +56,7 @@ def check_fusion(config: Config) -> None:
             needs is lacking; with file, line and key.
     """
     plugin = config.fusion.plugin
-    source = YamlSource(config.path)
+    source = YamlSource(config.path, config.variables)
     try:
         load_fusion(plugin)
     except PluginError as error:

@@ -33,7 +33,7 @@ import msgspec
 
 from visualpath.core.errors import RecordError, RuleError
 from visualpath.core.stream_types import ByHand, Firings, Input, SourceDown, Tick
-from visualpath.core.units import Duration, Size
+from visualpath.core.units import Duration, Size, decode_number
 from visualpath.process.decision import StreamSetup
 from visualpath.runtime.redaction import Redaction, filled
 from visualpath.runtime.sections import FusionConfig
@@ -107,7 +107,7 @@ class Head(Message, tag="HEAD", kw_only=True, frozen=True):
         """
         try:
             written = filled(self.fusion, os.environ)
-            fusion = msgspec.convert(written, FusionConfig, dec_hook=lambda kind, value: kind(value))
+            fusion = msgspec.convert(written, FusionConfig, dec_hook=decode_number)
             for rule in fusion.rules:
                 rule.condition()
                 rule.score_signal()

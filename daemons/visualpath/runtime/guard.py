@@ -19,7 +19,7 @@ from visualpath.runtime.poll import Parts, PollLoop
 from visualpath.runtime.refusals import Refusals
 from visualpath_protocol.clock import NS_PER_MS, NS_PER_S, mono_ns
 from visualpath_protocol.errors import KeyFileError
-from visualpath_protocol.keys import KeyFolder, Known
+from visualpath_protocol.keys import Keyring, Known
 from visualpath_protocol.sockets import Link, ZmqContext, ZmqSocket
 
 log = logging.getLogger(__name__)
@@ -74,14 +74,19 @@ class Guard:
 
     Args:
         refusals: counts `refused.LINK.stranger`, `revoked`, `plain` and `wrong-key`, and tells who it was.
-        keys: whom this machine knows; a change holds after a second at most.
+        keys: whom this machine knows; a change holds after a second at most. It knows itself by its secret, whatever
+            becomes of its public file; but what is revoked, or open for some links alone, stays so.
+
+    Raises:
+        KeyFileError: this machine's own secret cannot be read.
     """
 
-    def __init__(self, context: ZmqContext, loop: PollLoop, refusals: Refusals, keys: KeyFolder) -> None:
+    def __init__(self, context: ZmqContext, loop: PollLoop, refusals: Refusals, keys: Keyring) -> None:
         self._context = context
         self._loop = loop
         self._refusals = refusals
-        self._keys = keys
+        self._keys = keys.folder
+        self._own = {keys.serving().public: Known(keys.own)}
         self._known: dict[bytes, Known] = {}
         self._wrong: list[str] = []
         self._let_in: set[tuple[bytes, str]] = set()
@@ -164,7 +169,8 @@ class Guard:
 
     def _reload(self, _now: int) -> None:
         try:
-            known, wrong = self._keys.known(self._known)
+            found, wrong = self._keys.known(self._known)
+            known = self._own | found
         except KeyFileError as error:  # the list that was read last stands
             known, wrong = self._known, [str(error)]
         if wrong != self._wrong:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, field
 
 from visualpath.core.units import Duration
+from visualpath.runtime.redaction import VARIABLE
 from visualpath.runtime.yaml_source import YamlSource
 
 MAX_HOOKS = 16
@@ -64,7 +65,7 @@ def _misfits(hook: HookConfig) -> list[tuple[str, str]]:
         found.append(("", "needs either exec: [program, argument, ...] or webhook: https://..."))
     if hook.exec and (not hook.exec[0] or any("\0" in word for word in hook.exec)):
         found.append(("exec", "must be a program and its arguments, without zero bytes"))
-    if hook.webhook and not _is_address(hook.webhook):
+    if hook.webhook and not VARIABLE.search(hook.webhook) and not _is_address(hook.webhook):  # not known to this vpctl
         found.append(("webhook", "must be an address as https://host/path; a secret in it best as ${NAME}"))
     if hook.headers and not hook.webhook:
         found.append(("headers", "are for a webhook"))

@@ -35,8 +35,10 @@ class Role:
         """The argument list that runs it.
 
         Raises:
-            ConfigError: its venv is not built.
+            ConfigError: its venv is not built, or another machine runs it.
         """
+        if machine := machine_of(config, self.daemon):
+            raise ConfigError(f"{self.daemon} runs on {machine}, says {config.path}: security.servers.{self.daemon}")
         python = config.venvs_dir / self.venv / "bin" / "python"
         if not python.exists():
             raise ConfigError(f"{self.daemon} needs the venv {self.venv!r}, which is not built: run `make venvs`")
@@ -53,6 +55,19 @@ def roles(config: Config) -> list[Role]:
         *(Role("frame", name, frame_daemon(name), CORE_VENV) for name in config.streams),
         *([Role("watch", "", WATCH, CORE_VENV)] if config.hooks else []),
     ]
+
+
+def local_roles(config: Config) -> list[Role]:
+    """The daemons that this machine runs."""
+    return [role for role in roles(config) if not machine_of(config, role.daemon)]
+
+
+def machine_of(config: Config, daemon: str) -> str:
+    """The name of the machine that runs a daemon; "" if that is this one."""
+    if config.keys is None:
+        return ""
+    machine = config.keys.servers.get(daemon, "")
+    return "" if machine == config.keys.own else machine
 
 
 def find_role(config: Config, role: str, instance: str) -> Role:
@@ -90,7 +105,7 @@ def _own(config: Config, role: Role) -> Any:
         return config.fusion, list(paces.items()), topology, waited_for, config.record, config.record_dir
     if role.role == "clip":
         return config.clip, config.clips_dir, list(config.streams)
-    return [each.daemon for each in roles(config)], config.hooks
+    return [each.daemon for each in local_roles(config)], config.hooks
 
 
 def _as_builtin(value: object) -> str | int:

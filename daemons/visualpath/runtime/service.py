@@ -125,7 +125,7 @@ class Service:
         address = self.endpoints.address(self.name, link.name)
         keyring = self.endpoints.keys if is_tcp(address) else None
         if keyring is not None and self._guard is None:
-            self._guard = Guard(self._context, self.loop, self.refusals, keyring.folder)
+            self._guard = Guard(self._context, self.loop, self.refusals, keyring)
         socket = bind(
             self._context,
             link,

@@ -31,7 +31,7 @@ def summary(status: dict[str, Any]) -> str:
     if "hooks" in status:
         told = sum(n for name, n in counters.items() if name.startswith("hooks.done."))
         waiting = sum(hook["waiting"] for hook in status["hooks"].values())
-        return f"all is {status['state']}; {told} events told, {waiting} to tell"
+        return f"the others are {status['state']}; {told} events told, {waiting} to tell"
     saved, failed = counters.get("clips.saved", 0), counters.get("clips.failed", 0)
     recording = sum(stream["recording"] for stream in status["streams"].values())
     return f"{saved} saved, {recording} recording, {failed} failed"

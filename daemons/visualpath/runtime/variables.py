@@ -25,12 +25,17 @@ class Variables(dict[str, str]):
     systemd reads secrets.env for the daemons, as root. For whom may not read it, the names in it stand for
     themselves: everything else that vpctl does with the configuration needs none of them.
 
+    Args:
+        config_path: visualpath.yaml.
+        needed: whether a name that nobody knows is an error; else it stands for itself, too.
+
     Attributes:
         withheld: the file, if there is one that may not be read.
     """
 
-    def __init__(self, config_path: Path) -> None:
+    def __init__(self, config_path: Path, needed: bool = True) -> None:
         super().__init__(os.environ)
+        self._needed = needed
         self.withheld: Path | None = None
         path = config_path.parent / FILE
         try:
@@ -43,7 +48,7 @@ class Variables(dict[str, str]):
             self.update({name: _value(*parts) for name, *parts in _ASSIGNMENT.findall(text) if name})
 
     def __missing__(self, name: str) -> str:
-        if self.withheld is None:
+        if self._needed and self.withheld is None:
             raise KeyError(name)
         return f"${{{name}}}"
 

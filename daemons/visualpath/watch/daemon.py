@@ -17,7 +17,7 @@ from visualpath.core.errors import ConfigError
 from visualpath.core.health import Health, Seen, judge, worst
 from visualpath.runtime.control import ControlClient, ask_all
 from visualpath.runtime.main import run_daemon
-from visualpath.runtime.roles import roles
+from visualpath.runtime.roles import local_roles
 from visualpath.runtime.service import Service
 from visualpath.watch.damping import Change, Damper, Starts
 from visualpath.watch.delivery import Event
@@ -47,7 +47,7 @@ class WatchDaemon:
         if not config.hooks:
             raise ConfigError(f"{config.path} has no hooks: there is nobody to tell anything")
         self._service = service
-        self._daemons = [role.daemon for role in roles(config) if role.daemon != WATCH]
+        self._daemons = [role.daemon for role in local_roles(config) if role.daemon != WATCH]
         self._path = config.state_dir / WATCH / "told.json"
         self._told = load(self._path, config.hooks)
         self._asked_after = {name: told.outcome for name, told in self._told.items()}

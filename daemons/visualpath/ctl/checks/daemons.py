@@ -11,7 +11,7 @@ from visualpath.ctl.checks.folders import owner
 from visualpath.ctl.supervisor import LocalSupervisor
 from visualpath.ctl.supervisors import supervisor_of
 from visualpath.runtime.config import Config
-from visualpath.runtime.roles import roles
+from visualpath.runtime.roles import local_roles
 from visualpath_protocol.endpoints import IPC_PATH_MAX_BYTES
 from visualpath_protocol.sockets import LINKS
 
@@ -27,7 +27,7 @@ def check_sockets(examined: Examined) -> Findings:
     yield from _check_lengths(config)
     clean = True
     one_user = isinstance(supervisor_of(config), LocalSupervisor)
-    for role in roles(config):
+    for role in local_roles(config):
         folder = config.run_dir / role.daemon
         if not folder.exists():
             continue
@@ -45,7 +45,7 @@ def check_sockets(examined: Examined) -> Findings:
 
 
 def _check_lengths(config: Config) -> Findings:
-    paths = [config.run_dir / role.daemon / link.name for role in roles(config) for link in LINKS]
+    paths = [config.run_dir / role.daemon / link.name for role in local_roles(config) for link in LINKS]
     longest = max([*paths, config.run_dir / SUPERVISOR_SOCKET], key=lambda path: len(os.fsencode(path)))
     length = len(os.fsencode(longest))
     if length > IPC_PATH_MAX_BYTES:

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass
 import click
 
 from visualpath.core.errors import ConfigError
-from visualpath.ctl.commands.restart import restart, still_loading
 from visualpath.ctl.commands.status import Statuses, collect
-from visualpath.ctl.commands.up import wait_until_up
+from visualpath.ctl.commands.up import still_loading, wait_until_at_work
 from visualpath.ctl.console import EXIT_REFUSED, Vpctl, pass_vpctl
 from visualpath.ctl.supervision import Process
 from visualpath.runtime.config import Config
-from visualpath.runtime.roles import fingerprint, roles
+from visualpath.runtime.roles import fingerprint, local_roles
 
 ANSWER_MS = 5_000
 """Patience with a daemon that runs: one that says nothing is restarted."""
@@ -48,12 +47,13 @@ def command(vpctl: Vpctl, dry_run: bool, restart_all: bool) -> None:
     try:
         if not dry_run:
             supervisor.start()
+            if plan.restart:
+                supervisor.restart(plan.restart)
     except ConfigError as error:
         vpctl.fail(str(error), EXIT_REFUSED)
     loading: list[str] = []
     if not dry_run:
-        loading = restart(vpctl, plan.restart) if plan.restart else []
-        wait_until_up(vpctl)
+        loading = wait_until_at_work(vpctl, [role.daemon for role in local_roles(vpctl.config)])
     told = {"supervisor": supervisor.name, "dry_run": dry_run, **asdict(plan), "loading": loading}
     vpctl.show(told, _text(plan, dry_run) + still_loading(loading))
 
@@ -65,7 +65,7 @@ def make_plan(config: Config, processes: Mapping[str, Process], statuses: Status
         processes: what the supervisor keeps.
         statuses: what each daemon of the configuration that runs answers.
     """
-    wanted = [role.daemon for role in roles(config)]
+    wanted = [role.daemon for role in local_roles(config)]
     running = running_of(config, processes)
     stale = [name for name in running if restart_all or is_stale(config, name, statuses.get(name))]
     return Plan(
@@ -78,7 +78,7 @@ def make_plan(config: Config, processes: Mapping[str, Process], statuses: Status
 def running_of(config: Config, processes: Mapping[str, Process]) -> list[str]:
     """The daemons of the configuration that run, or are about to."""
     up = {name for name, process in processes.items() if process.state in ("up", "starting")}
-    return [role.daemon for role in roles(config) if role.daemon in up]
+    return [role.daemon for role in local_roles(config) if role.daemon in up]
 
 
 def is_stale(config: Config, daemon: str, status: Mapping[str, object] | None) -> bool:

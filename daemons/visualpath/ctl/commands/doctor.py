@@ -16,6 +16,7 @@ from visualpath.ctl.checks.finding import Examined, Finding, problem
 from visualpath.ctl.commands.status import collect
 from visualpath.ctl.console import EXIT_CONFIG, EXIT_REFUSED, Vpctl, pass_vpctl
 from visualpath.runtime.config import load_config
+from visualpath.runtime.roles import local_roles
 
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 RANKS = {"ok": 0, "warning": 1, "problem": 2}
@@ -49,7 +50,7 @@ def _examine(vpctl: Vpctl) -> tuple[Report, int]:
     except ConfigError as error:
         bad = problem(str(error), "mend it there; `vpctl validate` shows what comes next")
         return [("configuration", bad), *_run("machine", None)], EXIT_CONFIG
-    examined = Examined(config, collect(vpctl))
+    examined = Examined(config, collect(vpctl, [role.daemon for role in local_roles(config)]))
     with ThreadPoolExecutor(len(CHECKS)) as pool:
         found = pool.map(lambda check: _run(check, examined), CHECKS)
         return [finding for findings in found for finding in findings], EXIT_REFUSED

@@ -84,7 +84,7 @@ def revoke_command(vpctl: Vpctl, name: str) -> None:
         vpctl.fail(f"{name} is this machine (security.key): make another pair and name that first", EXIT_REFUSED)
     folder = KeyFolder(vpctl.config.keys_dir)
     try:
-        folder.revoke(name)
+        told = "" if folder.revoke(name) else " already"
     except KeyFileError as error:
         vpctl.fail(str(error), EXIT_REFUSED)
-    vpctl.show({"name": name, "state": "revoked"}, f"{name} is revoked")
+    vpctl.show({"name": name, "state": "revoked"}, f"{name} is revoked{told}")

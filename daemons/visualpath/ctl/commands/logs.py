@@ -16,7 +16,7 @@ from visualpath.ctl.supervision import readable
 @pass_vpctl
 def command(vpctl: Vpctl, daemons: tuple[str, ...], lines: int, follow: bool) -> None:
     """Show the last lines of DAEMONs (default: all)."""
-    supervisor, chosen = vpctl.supervisor, vpctl.daemons(daemons)
+    supervisor, chosen = vpctl.supervisor, vpctl.local_daemons(daemons)
     coming = supervisor.follow(chosen) if follow else iter(())
     found = {daemon: supervisor.log_lines(daemon, lines) for daemon in chosen}
     if not any(found.values()) and not follow:

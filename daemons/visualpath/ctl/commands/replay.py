@@ -16,6 +16,7 @@ from visualpath.ctl.console import EXIT_CONFIG, EXIT_REFUSED, Vpctl, pass_vpctl
 from visualpath.process.record import files_at
 from visualpath.process.replay import Difference, Replay, compare
 from visualpath.runtime.config import load_config
+from visualpath.runtime.variables import Variables
 from visualpath_protocol.messages import Trig, seconds
 
 
@@ -68,7 +69,7 @@ def command(vpctl: Vpctl, path: Path | None, other: Path | None, speed: float | 
 def make_replay(vpctl: Vpctl, path: Path | None, other: Path | None = None) -> Replay:
     """The replay of a file, of a folder's latest run, or (None) of the latest run of the configuration's record."""
     try:
-        fusion = load_config(other).fusion if other is not None else None
+        fusion = load_config(other, Variables(other)).fusion if other is not None else None
         return Replay(files_at(path if path is not None else vpctl.config.record_dir), fusion)
     except RecordError as error:
         vpctl.fail(str(error), EXIT_REFUSED)

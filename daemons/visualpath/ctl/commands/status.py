@@ -13,7 +13,7 @@ from visualpath.ctl.console import EXIT_ALL_DOWN, EXIT_SOME_DOWN, Vpctl, clock, 
 from visualpath.ctl.health import health_of
 from visualpath.ctl.supervision import SupervisorFailed
 from visualpath.runtime.control import ControlClient, ask_all
-from visualpath.runtime.roles import roles
+from visualpath.runtime.roles import machine_of, roles
 from visualpath.runtime.summary import summary
 from visualpath_protocol.sockets import CONTROL
 
@@ -25,7 +25,7 @@ Statuses = dict[str, dict[str, Any] | None]
 
 def collect(
     vpctl: Vpctl,
-    daemons: Sequence[str] = (),
+    daemons: Sequence[str] | None = None,
     command: str = "status",
     args: dict[str, Any] | None = None,
     *,
@@ -34,7 +34,7 @@ def collect(
     """What each of the daemons (default: all) answers to a command, by name; None for one that does not answer."""
     client = ControlClient(vpctl.config.endpoints())
     try:
-        asked = daemons or [role.daemon for role in roles(vpctl.config)]
+        asked = [role.daemon for role in roles(vpctl.config)] if daemons is None else daemons
         return ask_all(client, asked, command, args, timeout_ms=timeout_ms)
     finally:
         client.close()
@@ -48,17 +48,23 @@ def command(vpctl: Vpctl) -> None:
     table = Table("daemon", "pid", "up for", "memory", "state", box=None, pad_edge=False)
     told = _told(vpctl)
     for daemon, status in statuses.items():
+        machine = machine_of(vpctl.config, daemon)
+        at = [f"on {machine}"] if machine else []
         if status is None:
-            table.add_row(daemon, "-", "-", "-", "; ".join(["down", *told.get(daemon, [])]))
+            table.add_row(daemon, "-", "-", "-", "; ".join([*(at or ["down"]), *told.get(daemon, [])]))
             continue
         memory = f"{status['rss_bytes'] >> 20} MiB"
-        state = "; ".join([summary(status), *told.get(daemon, [])])
+        state = "; ".join([*at, summary(status), *told.get(daemon, [])])
         table.add_row(daemon, str(status["pid"]), clock(status["uptime_ns"]), memory, state)
-    words = {name: {**(status or {"down": True}), "told": told.get(name, [])} for name, status in statuses.items()}
+    words = {
+        name: {**(status or {"down": True}), "told": told.get(name, []), **({"machine": machine} if machine else {})}
+        for name, status in statuses.items()
+        for machine in [machine_of(vpctl.config, name)]
+    }
     vpctl.show(words, table)
     if not vpctl.as_json and any(statuses.values()):
-        click.echo(_health_line(health_of(vpctl.supervisor, statuses)))
-    report_down(vpctl, statuses)
+        click.echo(_health_line(health_of(vpctl.supervisor, known_here(vpctl, statuses))))
+    report_down(vpctl, known_here(vpctl, statuses))
 
 
 def _told(vpctl: Vpctl) -> dict[str, list[str]]:
@@ -83,6 +89,12 @@ def _health_line(parts: dict[str, Health]) -> str:
 def is_loading(status: dict[str, Any] | None) -> bool:
     """Whether a daemon is an extractor that still loads its models."""
     return status is not None and status.get("extractor", {}).get("state") == "starting"
+
+
+def known_here(vpctl: Vpctl, statuses: Statuses) -> Statuses:
+    """Without those that another machine runs and that do not answer: whether they run cannot be told from here."""
+    config = vpctl.config
+    return {name: status for name, status in statuses.items() if status is not None or not machine_of(config, name)}
 
 
 def report_down(vpctl: Vpctl, statuses: Statuses) -> None:

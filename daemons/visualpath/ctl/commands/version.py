@@ -24,7 +24,7 @@ def command(vpctl: Vpctl) -> None:
     """Show the versions of visualpath, of what it stands on, and of each venv."""
     versions = dict(_own())
     try:
-        config = load_config(vpctl.config_path)
+        config = load_config(vpctl.config_path, vpctl.variables)
         venvs = {name: _of_venv(config.venvs_dir / name) for name in sorted({role.venv for role in roles(config)})}
     except ConfigError:  # versions are asked for wherever one stands; `vpctl validate` says what is wrong
         venvs = {}
