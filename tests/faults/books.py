@@ -22,12 +22,14 @@ class Books:
         spoken: the frames that a source has said OBS or SKIP of, by (source, epoch).
         published: the last frame that the stream itself told of, by epoch.
         damage: what of the record cannot be read.
+        epoch: the stream's present one; what is said of an earlier one comes too late to count, here as in fusion.
     """
 
     numbers: defaultdict[tuple[str, str, str], set[int]] = field(default_factory=lambda: defaultdict(set))
     spoken: defaultdict[tuple[str, int], set[int]] = field(default_factory=lambda: defaultdict(set))
     published: dict[int, int] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
+    epoch: int = 0
 
     def lost_messages(self) -> int:
         """Numbers that are missing between the first and the last that came."""
@@ -58,13 +60,17 @@ def read_books(config: Config, sources: tuple[str, ...]) -> Books:
 
 
 def enter(books: Books, entry: Entry, sources: tuple[str, ...]) -> None:
+    """Take the next message of the record."""
     message = entry.message
     if isinstance(message, StreamState):
-        if message.last_frame_id is not None:
+        books.epoch = max(books.epoch, message.epoch)
+        if message.last_frame_id is not None and message.epoch == books.epoch:
             before = books.published.get(message.epoch, -1)
             books.published[message.epoch] = max(before, message.last_frame_id)
     elif isinstance(message, (Obs, Skip, Bound)) and message.source in sources:
         books.numbers[message.source, message.instance, message.stream].add(message.seq)
+        if message.epoch < books.epoch:
+            return
         if isinstance(message, Obs):
             books.spoken[message.source, message.epoch].add(message.frame_id)
         elif isinstance(message, Skip):

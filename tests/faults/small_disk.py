@@ -117,6 +117,7 @@ class ReadOnlyDisk(Disk):
         _run("mount", "-o", "loop,errors=remount-ro", self._image, self.folder)
 
     def strike(self) -> None:
+        _run("sync", "-f", self.folder)  # what was written before is not the question
         device = Path(_run("findmnt", "-n", "-o", "SOURCE", self.folder).strip()).name
         Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("as a test wants it")
 

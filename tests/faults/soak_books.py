@@ -73,8 +73,6 @@ class Run:
             if message.source not in sources:
                 return
             self._follow(entry.now_ns, message)
-            if message.epoch < max(self.books.published, default=0):
-                return
         enter(self.books, entry, sources)
 
     def _follow(self, now_ns: int, message: Obs | Skip | Bound) -> None:

@@ -50,6 +50,13 @@ def test_frames_that_were_neither_observed_nor_skipped_are_unreported():
     assert books.unreported(("a",), range(3, 4)) == len({6, 8, 9})
 
 
+def test_what_is_said_of_an_epoch_that_is_over_does_not_count():
+    later = StreamState(stream="demo", epoch=4, state="starting")
+    late = StreamState(stream="demo", epoch=3, state="ended", last_frame_id=LAST_FRAME + 5, first_t_ns=0, last_t_ns=9)
+    books = entered(STATE, obs(0, 0), later, late, obs(1, 1))
+    assert books.unreported(("a",), range(3, 5)) == LAST_FRAME
+
+
 def test_what_others_say_is_left_out():
     books = entered(STATE, obs(0, 0, source="stranger"))
     assert books.spoken == {}
