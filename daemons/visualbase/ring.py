@@ -135,7 +135,7 @@ class RingWriter:
         try:
             return self._append(header, jpeg)
         except OSError as error:
-            if error.errno not in _NO_SPACE or not self._delete_oldest(though_open=True):
+            if error.errno not in _NO_SPACE or not self._give_up_oldest():
                 raise self._full_disk(header, error) from error
         try:
             return self._append(header, jpeg)
@@ -238,6 +238,13 @@ class RingWriter:
         self._total_bytes -= segment.size_bytes
         self.counters["segments_deleted"] += 1
         return True
+
+    def _give_up_oldest(self) -> bool:
+        """Delete the oldest segment, even the one being written if there is no other: what comes counts for more."""
+        if self._delete_oldest(though_open=True):
+            return True
+        self.close()
+        return self._delete_oldest(though_open=True)
 
     def _full_disk(self, header: FrameHeader, error: OSError) -> Exception:
         if error.errno not in _NO_SPACE:

@@ -44,8 +44,8 @@ class Books:
         return silent
 
 
-def read_books(config: Config, sources: tuple[str, ...]) -> Books:
-    """Read the record; what others than `sources` have said is left out."""
+def read_books(config: Config, sources: tuple[str, ...], until_ns: int) -> Books:
+    """Read the record up to a moment (monotonic); what others than `sources` have said is left out."""
     books = Books()
     for files in runs_in(config.record_dir).values():
         begun = [path for path in files if path.stat().st_size]
@@ -53,7 +53,7 @@ def read_books(config: Config, sources: tuple[str, ...]) -> Books:
             continue  # a kill just after its start
         reader = RecordReader(begun)
         for said in reader:
-            if isinstance(said, Entry):
+            if isinstance(said, Entry) and said.now_ns <= until_ns:
                 enter(books, said, sources)
         books.damage += reader.damage
     return books

@@ -21,6 +21,7 @@ from audit import Audit, audit, unsettled
 from books import Books, read_books
 from chain import EXEC, FRAME, STREAM, VENVS, Chain, FaultError, Status
 
+from visualpath_protocol.clock import mono_ns
 from visualpath_protocol.sockets import OBSERVATIONS
 
 SOURCES = ("a", "b")
@@ -194,6 +195,7 @@ def _play(scenario: Scenario, trial: Trial) -> None:
     chain.await_trigger(START_S)
     last = trial.begin_epoch()
     statuses = chain.wait_for_answers(RECOVERY_S)
+    asked_ns = mono_ns()
     for source in SOURCES:
         trial.mood(source)
     chain.wait(lambda: not unsettled(chain.config), "no trigger is on its way", RECOVERY_S)
@@ -203,7 +205,7 @@ def _play(scenario: Scenario, trial: Trial) -> None:
     _settle_moments(scenario, trial.outcome, audit(chain.config, COOLDOWN_S))
     if scenario.blind:
         return
-    books = read_books(chain.config, SOURCES)
+    books = read_books(chain.config, SOURCES, asked_ns)
     trial.outcome.wrong += books.damage
     same = before["pid"] == statuses["fusion"]["pid"]
     _settle_messages(trial.outcome, books, statuses, whole=same)

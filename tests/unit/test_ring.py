@@ -314,9 +314,25 @@ def test_nothing_of_a_failed_write_stays(tmp_path, reader, monkeypatch, ring_of_
 
 
 def test_a_full_disk_with_nothing_to_delete_is_an_error(tmp_path, monkeypatch):
-    FullDisk(monkeypatch, failures=1)
+    FullDisk(monkeypatch, failures=2)
     with pytest.raises(RingFull, match="no space left"):
         writer(tmp_path).append(header(), b"picture")
+
+
+def test_where_no_segment_can_be_begun_beside_the_only_one_that_makes_room(tmp_path, reader, monkeypatch):
+    ring = writer(tmp_path, segment_seconds=1.0)
+    ring.append(header(0, 0), b"x")
+    path, os_open = tmp_path / "cam1", os.open
+
+    def open_with_one_inode(name, flags, *mode):
+        if flags & os.O_CREAT and any(path.iterdir()):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os_open(name, flags, *mode)
+
+    monkeypatch.setattr("visualbase.ring.os.open", open_with_one_inode)
+    for n in range(1, 4):
+        ring.append(header(n, n * S), b"picture")
+    assert frame_ids(reader) == [(1, 3)]
 
 
 def test_another_disk_error_is_not_hidden(monkeypatch, ring_of_three_segments):
